@@ -1,0 +1,27 @@
+"""Stage fine_tune_ascii: the letters classifier, from the digits' features or from scratch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.ascii_letter.config import AsciiLetterConfig
+from stages.mnist.errors import run
+from stages.mnist.files import replacing
+from stages.mnist.training import train
+
+RECORDS = Path("data/ascii_letter/train.tfrecord")
+FEATURES = Path("data/mnist/features.weights.h5")
+CURVES = Path("data/ascii_letter/curves")
+CLASSIFIER = Path("data/ascii_letter/classifier.weights.h5")
+
+
+def main() -> None:
+    config = AsciiLetterConfig.from_yaml()
+    classifier = train(config, RECORDS, CURVES, FEATURES)
+    with replacing(CLASSIFIER) as weights:
+        classifier.save_weights(weights)
+    print(f"{CLASSIFIER}: letters classifier")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+"""Typefaces, all from pinned packages, and how a letter of one is drawn."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, ImageDraw, ImageFont
+
+from stages.mnist.errors import PipelineError
+
+
+class Typeface(NamedTuple):
+    """One font file."""
+
+    family: str
+    style: str
+    """The broad style: serif, sans-serif, monospace, cursive or display, as in CSS."""
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending: "Lato-BoldItalic"."""
+        return self.path.stem
+
+
+# family, style, package, folder in it, pattern of the files' names
+_FAMILIES = (
+    ("Caladea", "serif", "font_caladea", "files", r"Caladea-.+\.ttf"),
+    ("Computer Modern Roman", "serif", "matplotlib", "mpl-data/fonts/ttf", r"cm(r|b|ti|mi)10\.ttf"),
+    ("DejaVu Serif", "serif", "matplotlib", "mpl-data/fonts/ttf", r"DejaVuSerif(-.+)?\.ttf"),
+    ("STIX", "serif", "matplotlib", "mpl-data/fonts/ttf", r"STIXGeneral.*\.ttf"),
+    ("Source Serif Pro", "serif", "font_source_serif_pro", "files", r"SourceSerifPro-.+\.ttf"),
+    ("Computer Modern Sans", "sans-serif", "matplotlib", "mpl-data/fonts/ttf", r"cmss10\.ttf"),
+    ("DejaVu Sans", "sans-serif", "matplotlib", "mpl-data/fonts/ttf", r"DejaVuSans(-.+)?\.ttf"),
+    ("Hanken Grotesk", "sans-serif", "font_hanken_grotesk", "files", r"HankenGrotesk-.+\.otf"),
+    ("Lato", "sans-serif", "font_lato", "files", r"Lato-.+\.ttf"),
+    ("Manrope", "sans-serif", "font_manrope", "files", r"Manrope-(?!Variable).+\.ttf"),
+    ("Source Sans Pro", "sans-serif", "font_source_sans_pro", "files", r"SourceSansPro-.+\.ttf"),
+    ("Computer Modern Typewriter", "monospace", "matplotlib", "mpl-data/fonts/ttf", r"cmtt10\.ttf"),
+    ("DejaVu Sans Mono", "monospace", "matplotlib", "mpl-data/fonts/ttf", r"DejaVuSansMono(-.+)?\.ttf"),
+    ("Amatic SC", "cursive", "font_amatic_sc", "files", r"AmaticSC-.+\.ttf"),
+    ("Intuitive", "cursive", "font_intuitive", "files", r"Intuitive\.ttf"),
+    ("Fredoka One", "display", "font_fredoka_one", "files", r"FredokaOne-.+\.ttf"),
+    ("Red Hat Display", "display", "font_rhd", "files", r"RedHatDisplay-.+\.ttf"),
+)  # fmt: skip
+
+
+@functools.cache
+def find_typefaces() -> tuple[tuple[Typeface, ...], ...]:
+    """Finds the files of each family, families in a fixed order, files by name.
+
+    Raises:
+        PipelineError: a package is not installed, or has no such files.
+    """
+    return tuple(_find_family(*family) for family in _FAMILIES)
+
+
+def _find_family(
+    family: str, style: str, package: str, folder: str, pattern: str
+) -> tuple[Typeface, ...]:
+    spec = importlib.util.find_spec(package)  # does not import it
+    if spec is None or spec.origin is None:
+        raise PipelineError(
+            f"the package {package} with the typeface {family} is not installed: "
+            "run `make install`, or pip install -r requirements.txt"
+        )
+    found = sorted(Path(spec.origin).parent.joinpath(folder).iterdir(), key=lambda path: path.name)
+    faces = tuple(Typeface(family, style, p) for p in found if re.fullmatch(pattern, p.name))
+    if not faces:
+        raise PipelineError(f"the package {package} has no file of the typeface {family}")
+    return faces
+
+
+@functools.lru_cache(maxsize=4096)
+def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def draw_letter(
+    letter: str,
+    typeface: Typeface,
+    size: int,
+    off_center: tuple[float, float],
+    shape: tuple[int, int],
+) -> Image.Image:
+    """Draws one letter in white on black, its aspect ratio kept, centred by the box around its ink.
+
+    Args:
+        letter: one character.
+        typeface: the font file.
+        size: font size, pixels an em; smaller where the letter would not fit.
+        off_center: pixels right and down of the centre; less where the letter would leave the image.
+        shape: height and width of the image, pixels.
+
+    Returns:
+        A grey image (mode L, 0..255) of that shape.
+    """
+    height, width = shape
+    while True:
+        font = _font(typeface.path, size)
+        left, top, right, bottom = font.getbbox(letter)
+        if (right - left <= width - 2 and bottom - top <= height - 2) or size <= 1:
+            break
+        size -= 1
+    room_x, room_y = (width - (right - left)) / 2, (height - (bottom - top)) / 2
+    x = room_x + max(-room_x, min(room_x, off_center[0])) - left
+    y = room_y + max(-room_y, min(room_y, off_center[1])) - top
+    image = Image.new("L", (width, height))
+    ImageDraw.Draw(image).text((x, y), letter, fill=255, font=font)
+    return image

@@ -1,0 +1,1 @@
+"""The parent pipeline, MNIST digits. It knows nothing of its children."""

@@ -1,0 +1,39 @@
+"""TensorFlow and Keras, imported without the dozen lines that they print at start-up.
+
+Import them from here, and only in modules that compute: it costs seconds a process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@contextmanager
+def _standard_error_held_back() -> Iterator[None]:
+    """Keeps what C++ code writes to file descriptor 2, and prints it only if the block fails."""
+    sys.stderr.flush()
+    saved = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(saved, held.read())
+            raise
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+with _standard_error_held_back():
+    import keras
+    import tensorflow as tf
+
+__all__ = ["keras", "tf"]

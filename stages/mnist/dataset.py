@@ -1,0 +1,178 @@
+"""The record format of all pipelines: writes it, and loads batches of it.
+
+A split is one TFRecord file of tf.train.Example messages, with the keys of the ImageNet records:
+
+    image/encoded      bytes   the pixels, row by row, one byte a channel (lossless, no codec)
+    image/format       bytes   b"raw"
+    image/height       int64   pixels
+    image/width        int64   pixels
+    image/channels     int64   1 or 3
+    image/filename     bytes   the image's name in its source, unique in the file
+    image/class/label  int64   0 .. n_classes - 1
+    image/class/text   bytes   the name of the class
+
+Any tf.data program reads an image with
+`tf.reshape(tf.io.decode_raw(e["image/encoded"], tf.uint8), (height, width, channels))`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.mnist.backend import tf
+from stages.mnist.config import MnistConfig
+from stages.mnist.errors import PipelineError
+from stages.mnist.files import replacing
+
+
+class Example(NamedTuple):
+    """An image and what is known of it."""
+
+    image: npt.NDArray[np.uint8]
+    """uint8 0..255 [height, width, channels]."""
+    label: int
+    """0 .. n_classes - 1."""
+    filename: str
+    """The image's name in its source."""
+
+
+def write_splits(splits: Mapping[Path, Iterable[Example]], config: MnistConfig) -> None:
+    """Writes each split's examples to its TFRecord file, in the order given; same examples, same bytes.
+
+    All files appear together at the end, or none does. Examples are streamed.
+
+    Raises:
+        PipelineError: an image has another shape or type than the config says, a label is out of
+            range, or the same image stands in two splits.
+    """
+    first_seen: dict[bytes, tuple[Path, str]] = {}
+    with ExitStack() as stack:
+        for target, examples in splits.items():
+            built = stack.enter_context(replacing(target))
+            with tf.io.TFRecordWriter(str(built)) as writer:
+                for example in examples:
+                    writer.write(_serialize(example, config))
+                    digest = hashlib.blake2b(example.image.tobytes(), digest_size=16).digest()
+                    where, filename = first_seen.setdefault(digest, (target, example.filename))
+                    if where != target:
+                        raise PipelineError(
+                            f"{example.filename} and {filename} are the same image, one for "
+                            f"{target.name}, one for {where.name}: leave one of them out"
+                        )
+
+
+def _serialize(example: Example, config: MnistConfig) -> bytes:
+    image, label, filename = example
+    if image.dtype != np.uint8 or image.shape != config.image_shape:
+        raise PipelineError(
+            f"{filename}: the image is {image.dtype} {list(image.shape)}, "
+            f"the params say uint8 {list(config.image_shape)}"
+        )
+    if not 0 <= label < config.n_classes:
+        raise PipelineError(
+            f"{filename}: the label is {label}, with {config.n_classes} classes it must be "
+            f"0 to {config.n_classes - 1}"
+        )
+    values: dict[str, int | bytes] = {
+        "image/encoded": image.tobytes(),
+        "image/format": b"raw",
+        "image/height": image.shape[0],
+        "image/width": image.shape[1],
+        "image/channels": image.shape[2],
+        "image/filename": filename.encode(),
+        "image/class/label": int(label),
+        "image/class/text": config.class_names[label].encode(),
+    }
+    features = {
+        key: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+        if isinstance(value, bytes)
+        else tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        for key, value in values.items()
+    }
+    message = tf.train.Example(features=tf.train.Features(feature=features))
+    return bytes(message.SerializeToString(deterministic=True))
+
+
+def load_batches(path: Path, config: MnistConfig, shuffled: bool = False) -> Any:
+    """Loads a split in batches, the last and smaller one included.
+
+    Args:
+        path: a TFRecord file.
+        config: image_shape, n_classes, batch_size; when shuffled also n_train_samples,
+            shuffle_buffer and seed.
+        shuffled: in another order in each pass, the same passes in each run; else as in the file.
+
+    Returns:
+        A tf.data.Dataset of batches: images, float32 0..1 [batch, height, width, channels]; labels,
+        int64 0..n_classes-1 [batch]; file names, bytes [batch].
+
+    Raises:
+        PipelineError: the file is missing. What is wrong inside it shows when it is read: do that
+            in `reading(path)`.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing: run `dvc repro`, it makes what a stage needs")
+    records = tf.data.TFRecordDataset(str(path))
+    if shuffled:
+        counted = tf.data.experimental.assert_cardinality(config.n_train_samples)
+        records = records.apply(counted).shuffle(config.shuffle_buffer, config.seed)
+    return records.batch(config.batch_size).map(_parser(config)).prefetch(tf.data.AUTOTUNE)
+
+
+def _parser(config: MnistConfig) -> Any:
+    """Returns the function from serialized examples, bytes [batch], to what `load_batches` gives."""
+    keys = {
+        "image/encoded": tf.io.FixedLenFeature((), tf.string),
+        "image/height": tf.io.FixedLenFeature((), tf.int64),
+        "image/width": tf.io.FixedLenFeature((), tf.int64),
+        "image/channels": tf.io.FixedLenFeature((), tf.int64),
+        "image/filename": tf.io.FixedLenFeature((), tf.string),
+        "image/class/label": tf.io.FixedLenFeature((), tf.int64),
+    }
+
+    def parse(serialized: Any) -> tuple[Any, Any, Any]:
+        e = tf.io.parse_example(serialized, keys)
+        label = e["image/class/label"]
+        shapes = tf.stack([e["image/height"], e["image/width"], e["image/channels"]], axis=1)
+        with tf.control_dependencies(
+            [
+                tf.debugging.assert_equal(
+                    shapes, tf.constant([config.image_shape], tf.int64), "an image of another size"
+                ),
+                tf.debugging.assert_non_negative(label, "a label below 0"),
+                tf.debugging.assert_less(
+                    label, tf.constant(config.n_classes, tf.int64), "a label of another class"
+                ),
+            ]
+        ):
+            pixels = tf.io.decode_raw(
+                e["image/encoded"], tf.uint8
+            )  # [batch, height * width * channels]
+        images = tf.reshape(tf.cast(pixels, tf.float32) / 255, (-1, *config.image_shape))
+        return images, label, e["image/filename"]
+
+    return parse
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turns what TensorFlow says of a broken record file into a PipelineError that names the file."""
+    try:
+        yield
+    except (
+        tf.errors.DataLossError,
+        tf.errors.InvalidArgumentError,
+        tf.errors.FailedPreconditionError,
+    ) as error:
+        reason = " ".join(error.message.split())
+        raise PipelineError(
+            f"{path}: not the records that the params describe ({reason:.200}); "
+            "delete it and run `dvc repro`"
+        ) from error

@@ -1,0 +1,65 @@
+"""The network: a feature extractor that children reuse, and the classifier on top of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from stages.mnist.backend import keras
+from stages.mnist.config import MnistConfig
+from stages.mnist.errors import PipelineError
+
+
+def build_features(config: MnistConfig) -> Any:
+    """Builds the feature extractor. Its weights do not depend on the size of the images.
+
+    Returns:
+        A model named "features" from images, float32 [batch, height, width, channels], of any height
+        and width from 6, to features, float32 [batch, height // 2 - 2, width // 2 - 2, 64].
+    """
+    layers = [
+        keras.Input((None, None, config.n_channels)),
+        keras.layers.Conv2D(32, 3, activation="relu"),  # h - 2, w - 2, 32
+        keras.layers.Conv2D(64, 3, activation="relu"),  # h - 4, w - 4, 64
+        keras.layers.MaxPooling2D(2),  # h / 2 - 2, w / 2 - 2, 64
+        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+    ]
+    return keras.Sequential(layers, name="features")
+
+
+def build_classifier(config: MnistConfig) -> Any:
+    """Builds the classifier, its features included as the layer "features".
+
+    Returns:
+        A model from images, float32 0..1 [batch, image_height, image_width, n_channels], to
+        probabilities, float32 [batch, n_classes], each row of sum 1.
+    """
+    layers = [
+        keras.Input(config.image_shape),
+        build_features(config),
+        keras.layers.Dropout(config.feature_dropout),
+        keras.layers.Flatten(),
+        keras.layers.Dense(128, activation="relu"),
+        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+        keras.layers.Dropout(config.dense_dropout),
+        keras.layers.Dense(config.n_classes, activation="softmax"),
+    ]
+    return keras.Sequential(layers, name="classifier")
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Loads all weights of `model` from a .weights.h5 file that the same architecture saved.
+
+    Raises:
+        PipelineError: the file is missing or damaged, or its weights are not exactly the model's.
+    """
+    if not path.is_file():
+        raise PipelineError(f"{path} is missing: run `dvc repro`, it makes what a stage needs")
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{path}: not the weights of this {model.name} ({reason:.300}); "
+            "delete the file and run `dvc repro`"
+        ) from error

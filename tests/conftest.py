@@ -1,0 +1,87 @@
+"""A tiny copy of the project in a temporary folder: the real code on data made here, offline."""
+
+import copy
+import hashlib
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+Params = dict[str, Any]
+
+
+def write_params(folder: Path, params: Params) -> None:
+    text = yaml.safe_dump(params, sort_keys=False)
+    (folder / "params.yaml").write_text(text, encoding="utf-8")
+
+
+def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str, str]:
+    """Writes IDX files in which the class of an image is the place of a bright bar.
+
+    Returns:
+        The SHA-256 of each file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    random = np.random.default_rng(0)
+    sha256 = {}
+    for split, n in (("train", n_train), ("t10k", n_test)):
+        labels = np.arange(n, dtype=np.uint8) % 10
+        images = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[4 + 2 * label : 6 + 2 * label, 4:24] = 255
+        contents = {
+            f"{split}-images-idx3-ubyte": struct.pack(">IIII", 0x803, n, 28, 28) + images.tobytes(),
+            f"{split}-labels-idx1-ubyte": struct.pack(">II", 0x801, n) + labels.tobytes(),
+        }
+        for name, content in contents.items():
+            (folder / name).write_bytes(content)
+            sha256[name] = hashlib.sha256(content).hexdigest()
+    return sha256
+
+
+@pytest.fixture(scope="session")
+def _tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+    params: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    digits = tmp_path_factory.mktemp("digits")
+    params["fetch_mnist"] = {"sources": [f"file:{digits}"], "sha256": write_digits(digits)}
+    params |= {"n_epochs": 2, "batch_size": 26}
+    params["mnist"] |= {"n_epochs": 2, "n_train_samples": 200, "n_test_samples": 60}
+    params["ascii_letter"] |= {
+        "n_images_per_class": 5,
+        "n_train_samples": 104,
+        "n_test_samples": 26,
+    }
+    return params
+
+
+@pytest.fixture
+def tiny_params(_tiny_params: Params) -> Params:
+    """The project's params, with few examples and epochs, and digits that were made here."""
+    return copy.deepcopy(_tiny_params)
+
+
+@pytest.fixture
+def project(tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project folder with tiny params, and the current folder of the test."""
+    write_params(tmp_path, tiny_params)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copy_project(target: Path, params: Params) -> None:
+    """Copies what git tracks of the pipelines to `target`, with these params, without data."""
+    shutil.copytree(
+        ROOT / "stages", target / "stages", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".gitattributes"):
+        shutil.copy(ROOT / name, target / name)
+    (target / ".dvc").mkdir()
+    for name in ("config", ".gitignore"):
+        shutil.copy(ROOT / ".dvc" / name, target / ".dvc" / name)
+    write_params(target, params)
