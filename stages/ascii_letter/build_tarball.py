@@ -1,107 +1,102 @@
-"""Stage build_ascii_tarball: letters drawn in many typefaces, one folder a class, in one tar file.
+"""Stage build_ascii_tarball: letters drawn in many typefaces.
 
-    a/00000.png b/00000.png ... z/00099.png    grey PNGs, white on black
-    manifest.csv                               file,typeface,family,style,case of each of them
-
-Same params, same bytes, on any machine: each image has a random generator of its own, and nothing
-is compressed, because zlib and its replacements give different bytes for the same content.
+raw/letters.tar is for training and test, raw/unseen.tar has typefaces that neither has. Same params,
+same bytes, on any machine: each image has a random generator of its own.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-import itertools
 import random
-import tarfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.glyphs import Typeface, draw_letter, find_typefaces
-from stages.mnist.errors import run
+from stages.ascii_letter.glyphs import Typeface, draw_letter, split_families
+from stages.ascii_letter.tarball import Letter, write_tarball
+from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
 
-TARBALL = Path("data/ascii_letter/letters.tar")
+RAW = Path("data/ascii_letter/raw")
+_MOST_ATTEMPTS = 10_000
+CASES = ("capital", "small")
 
 
-class Letter(NamedTuple):
-    """One drawn letter."""
+def draw_letters(
+    config: AsciiLetterConfig,
+    families: Sequence[Sequence[Typeface]],
+    n_per_class: int,
+    alternate_cases: bool = False,
+) -> Iterator[Letter]:
+    """Yields n_per_class letters of each class, the classes in turn, no two images the same.
 
-    filename: str
-    """class/number.png"""
-    png: bytes
-    typeface: Typeface
-    case: str
-    """capital or small"""
+    A typeface's drawing of a letter comes again, at another place, only after all others came.
 
+    Args:
+        config: class_names, seed, letter_size, off_center and the size of the images.
+        families: the typefaces to draw from; a family is drawn first, then one of its files.
+        n_per_class: letters of each class.
+        alternate_cases: capitals and small letters in turn, else at random.
 
-def draw_letters(config: AsciiLetterConfig) -> Iterator[Letter]:
-    """Yields n_images_per_class letters of each class, the classes in turn, no two images the same."""
+    Raises:
+        PipelineError: there are not so many different drawings.
+    """
     seen: set[bytes] = set()
-    for number in range(config.n_images_per_class):
+    drawn: Counter[tuple[str, Typeface, str]] = Counter()
+    n_drawings = len(CASES) * sum(map(len, families))
+    for number in range(n_per_class):
+        cases = CASES[number % 2 :][:1] if alternate_cases else CASES
         for name in config.class_names:
-            attempts = (_draw(config, name, number, attempt) for attempt in itertools.count())
-            letter, digest = next(
-                (letter, digest)
-                for letter in attempts
-                if (digest := hashlib.blake2b(letter.png, digest_size=16).digest()) not in seen
-            )
+            for attempt in range(_MOST_ATTEMPTS):
+                # Only random() is promised to give the same numbers in every version of Python.
+                draw = random.Random(f"{config.seed}/{name}/{number}/{attempt}").random
+                family = families[int(draw() * len(families))]
+                typeface, case = family[int(draw() * len(family))], cases[int(draw() * len(cases))]
+                if drawn[name, typeface, case] > number // n_drawings:
+                    continue
+                right, down = ((2 * draw() - 1) * config.off_center for _ in range(2))
+                png = _draw_png(config, name, typeface, case, (right, down))
+                digest = hashlib.blake2b(png, digest_size=16).digest()
+                if digest not in seen:
+                    break
+            else:
+                raise PipelineError(
+                    f"{number} different images of the letter {name} were found, the params ask for "
+                    f"{n_per_class}: lower {config.section}.n_images_per_class or n_unseen_per_class"
+                )
             seen.add(digest)
-            yield letter
+            drawn[name, typeface, case] += 1
+            filename = f"{name}/{number:05d}.png"
+            yield Letter(filename, png, typeface.name, typeface.family, typeface.style, case)
 
 
-def _draw(config: AsciiLetterConfig, name: str, number: int, attempt: int) -> Letter:
-    # Only random() is promised to give the same numbers in every version of Python.
-    draw = random.Random(f"{config.seed}/{name}/{number}/{attempt}").random
-    families = find_typefaces()
-    family = families[int(draw() * len(families))]
-    typeface = family[int(draw() * len(family))]
-    case = "capital" if draw() < 0.5 else "small"
-    sizes = range(config.smallest_letter, config.largest_letter + 1)
-    size = sizes[int(draw() * len(sizes))]
-    right, down = ((2 * draw() - 1) * config.off_center for _ in range(2))
+def _draw_png(
+    config: AsciiLetterConfig,
+    name: str,
+    typeface: Typeface,
+    case: str,
+    off_center: tuple[float, float],
+) -> bytes:
     character = name.upper() if case == "capital" else name
     shape = config.image_height, config.image_width
-    image = draw_letter(character, typeface, size, (right, down), shape)
     png = io.BytesIO()
+    image = draw_letter(character, typeface, config.letter_size, off_center, shape)
     image.save(png, "PNG", compress_level=0)
-    return Letter(f"{name}/{number:05d}.png", png.getvalue(), typeface, case)
-
-
-def write_tarball(target: Path, letters: Iterator[Letter]) -> int:
-    """Writes letters and their manifest to an uncompressed tar file without owners and times.
-
-    Returns:
-        The number of letters.
-    """
-    manifest = io.StringIO()
-    table = csv.writer(manifest, lineterminator="\n")
-    table.writerow(("file", "typeface", "family", "style", "case"))
-    n_letters = 0
-    with replacing(target) as path, tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for letter in letters:
-            face = letter.typeface
-            table.writerow((letter.filename, face.name, face.family, face.style, letter.case))
-            _add(tar, letter.filename, letter.png)
-            n_letters += 1
-        _add(tar, "manifest.csv", manifest.getvalue().encode())
-    return n_letters
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
+    return png.getvalue()
 
 
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
-    n_letters = write_tarball(TARBALL, draw_letters(config))
-    n_typefaces = sum(len(family) for family in find_typefaces())
-    print(f"{TARBALL}: {n_letters} letters in {n_typefaces} typefaces")
+    seen, unseen = split_families(config.unseen_families)
+    with replacing(RAW) as folder:
+        folder.mkdir()
+        letters = draw_letters(config, seen, config.n_images_per_class)
+        write_tarball(folder / "letters.tar", letters)
+        letters = draw_letters(config, unseen, config.n_unseen_per_class, alternate_cases=True)
+        write_tarball(folder / "unseen.tar", letters)
+    print(f"{RAW}: letters of {len(seen)} typeface families, and of {len(unseen)} unseen ones")
 
 
 if __name__ == "__main__":

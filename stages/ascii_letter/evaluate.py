@@ -1,21 +1,18 @@
-"""Stage evaluate, second half: the letters classifier on the test letters."""
-
-from __future__ import annotations
+"""Stage evaluate, second part: the letters classifier on test letters, and on unseen typefaces."""
 
 from pathlib import Path
 
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.mnist.errors import run
-from stages.mnist.evaluation import evaluate_files
+from stages.mnist.evaluation import evaluate_splits
 
-RECORDS = Path("data/ascii_letter/test.tfrecord")
 CLASSIFIER = Path("data/ascii_letter/classifier.weights.h5")
-METRICS = Path("data/ascii_letter/metrics.json")
-PREDICTIONS = Path("data/ascii_letter/predictions.csv")
+RECORDS = Path("data/ascii_letter/tfrecords")
+RESULTS = Path("data/ascii_letter")
 
 
 def main() -> None:
-    evaluate_files(AsciiLetterConfig.from_yaml(), RECORDS, CLASSIFIER, METRICS, PREDICTIONS)
+    evaluate_splits(AsciiLetterConfig.from_yaml(), CLASSIFIER, RECORDS, RESULTS, ("test", "unseen"))
 
 
 if __name__ == "__main__":

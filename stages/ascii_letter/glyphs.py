@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import io
+import math
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageFont
 
 from stages.mnist.errors import PipelineError
 
@@ -59,6 +62,37 @@ def find_typefaces() -> tuple[tuple[Typeface, ...], ...]:
     return tuple(_find_family(*family) for family in _FAMILIES)
 
 
+def split_families(
+    unseen: Collection[str],
+) -> tuple[list[tuple[Typeface, ...]], list[tuple[Typeface, ...]]]:
+    """Divides the families into seen and unseen ones, whole families, each in their fixed order.
+
+    Args:
+        unseen: the names of the families to keep out of training.
+
+    Raises:
+        PipelineError: a name is unknown, or a broad style is not on both sides.
+    """
+    families = find_typefaces()
+    known = [faces[0].family for faces in families]
+    unknown = sorted(set(unseen) - set(known))
+    if unknown:
+        raise PipelineError(
+            f"unseen_families: no family {unknown[0]}; there are {', '.join(known)}"
+        )
+    sides = (
+        [faces for faces in families if faces[0].family not in unseen],
+        [faces for faces in families if faces[0].family in unseen],
+    )
+    styles = [{faces[0].style for faces in side} for side in sides]
+    if styles[0] != styles[1]:
+        odd = ", ".join(sorted(styles[0] ^ styles[1]))
+        raise PipelineError(
+            f"unseen_families: {odd} must be among the seen and the unseen families"
+        )
+    return sides
+
+
 def _find_family(
     family: str, style: str, package: str, folder: str, pattern: str
 ) -> tuple[Typeface, ...]:
@@ -68,7 +102,7 @@ def _find_family(
             f"the package {package} with the typeface {family} is not installed: "
             "run `make install`, or pip install -r requirements.txt"
         )
-    found = sorted(Path(spec.origin).parent.joinpath(folder).iterdir(), key=lambda path: path.name)
+    found = sorted(Path(spec.origin).parent.joinpath(folder).glob("*"), key=lambda path: path.name)
     faces = tuple(Typeface(family, style, p) for p in found if re.fullmatch(pattern, p.name))
     if not faces:
         raise PipelineError(f"the package {package} has no file of the typeface {family}")
@@ -77,7 +111,17 @@ def _find_family(
 
 @functools.lru_cache(maxsize=4096)
 def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.BASIC)
+    # From bytes: given a path, Pillow falls back on the system's typeface of that name.
+    content = io.BytesIO(path.read_bytes())
+    return ImageFont.truetype(content, size, layout_engine=ImageFont.Layout.BASIC)
+
+
+@functools.lru_cache(maxsize=65536)
+def _ink(letter: str, path: Path, size: int) -> Image.Image:
+    """Draws a letter alone: grey, no larger than its ink."""
+    mask = _font(path, size).getmask(letter)
+    image = Image.frombytes("L", mask.size, bytes(mask))
+    return image.crop(image.getbbox())
 
 
 def draw_letter(
@@ -92,8 +136,9 @@ def draw_letter(
     Args:
         letter: one character.
         typeface: the font file.
-        size: font size, pixels an em; smaller where the letter would not fit.
-        off_center: pixels right and down of the centre; less where the letter would leave the image.
+        size: font size, pixels an em; smaller where the letter would touch the border.
+        off_center: pixels right and down of the centre, rounded to whole ones; less where the
+            letter would leave the image.
         shape: height and width of the image, pixels.
 
     Returns:
@@ -101,14 +146,18 @@ def draw_letter(
     """
     height, width = shape
     while True:
-        font = _font(typeface.path, size)
-        left, top, right, bottom = font.getbbox(letter)
-        if (right - left <= width - 2 and bottom - top <= height - 2) or size <= 1:
+        ink = _ink(letter, typeface.path, size)
+        if (ink.width <= width - 2 and ink.height <= height - 2) or size <= 1:
             break
         size -= 1
-    room_x, room_y = (width - (right - left)) / 2, (height - (bottom - top)) / 2
-    x = room_x + max(-room_x, min(room_x, off_center[0])) - left
-    y = room_y + max(-room_y, min(room_y, off_center[1])) - top
     image = Image.new("L", (width, height))
-    ImageDraw.Draw(image).text((x, y), letter, fill=255, font=font)
+    image.paste(
+        ink, (_place(width, ink.width, off_center[0]), _place(height, ink.height, off_center[1]))
+    )
     return image
+
+
+def _place(available: int, needed: int, off_center: float) -> int:
+    """Returns where something begins that stands off the centre, but not out of the space."""
+    room = (available - needed) / 2
+    return math.floor(0.5 + room + max(-room, min(room, off_center)))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import random
-import tarfile
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from stages.ascii_letter.config import AsciiLetterConfig
+from stages.ascii_letter.tarball import decode_image, read_tarball
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import Example, write_splits
 from stages.mnist.errors import PipelineError, run
 
-TARBALL = Path("data/ascii_letter/letters.tar")
-TRAIN = Path("data/ascii_letter/train.tfrecord")
-TEST = Path("data/ascii_letter/test.tfrecord")
+RAW = Path("data/ascii_letter/raw")
+RECORDS = Path("data/ascii_letter/tfrecords")
 
 
 def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]:
@@ -33,7 +28,7 @@ def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]
             few images of a class.
     """
     by_class = defaultdict(list)
-    for name, _ in _read(tarball, config):
+    for name, _ in read_tarball(tarball, config):
         by_class[name.split("/")[0]].append(name)
     n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
     n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
@@ -56,65 +51,30 @@ def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]
     return train, test
 
 
-def read_examples(tarball: Path, names: set[str], config: MnistConfig) -> Iterator[Example]:
-    """Yields the named images of a tarball, in its order.
+def read_examples(
+    tarball: Path, config: MnistConfig, names: set[str] | None = None
+) -> Iterator[Example]:
+    """Yields the named images of a tarball, or all, in its order.
 
     Raises:
         PipelineError: a file is no image, or not of the size and the channels that the params say.
     """
     labels = {name: label for label, name in enumerate(config.class_names)}
-    for name, content in _read(tarball, config):
-        if name in names:
-            yield Example(_decode(name, content, config), labels[name.split("/")[0]], name)
-
-
-def _read(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, bytes]]:
-    """Yields name and content of each image file in the folder of a class; leaves the manifest out."""
-    try:
-        with tarfile.open(tarball) as tar:
-            for member in tar:
-                if member.isdir() or member.name == "manifest.csv":
-                    continue
-                file = tar.extractfile(member) if member.isreg() else None
-                folder, _, base = member.name.partition("/")
-                if file is None or folder not in config.class_names or not base or "/" in base:
-                    raise PipelineError(
-                        f"{tarball}: {member.name!r} is no file in the folder of a class "
-                        f"({config.class_names[0]}/ to {config.class_names[-1]}/): take it out"
-                    )
-                yield member.name, file.read()
-    except (OSError, EOFError, tarfile.TarError) as error:
-        raise PipelineError(f"{tarball}: cannot be read as a tarball: {error}") from error
-
-
-def _decode(
-    name: str, content: bytes, config: MnistConfig
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            size, mode = (
-                (config.image_width, config.image_height),
-                "L" if config.n_channels == 1 else "RGB",
-            )
-            if image.size != size or image.mode != mode:
-                raise PipelineError(
-                    f"{name}: an image of {image.size[0]}x{image.size[1]} pixels in mode {image.mode}, "
-                    f"the params ask for {size[0]}x{size[1]} in mode {mode}"
-                )
-            return np.asarray(image).reshape(config.image_shape)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise PipelineError(f"{name}: cannot be read as an image: {error}") from error
+    for name, content in read_tarball(tarball, config):
+        if names is None or name in names:
+            yield Example(decode_image(name, content, config), labels[name.split("/")[0]], name)
 
 
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
-    train, test = split_files(TARBALL, config)
+    train, test = split_files(RAW / "letters.tar", config)
     splits = {
-        TRAIN: read_examples(TARBALL, train, config),
-        TEST: read_examples(TARBALL, test, config),
+        "train": read_examples(RAW / "letters.tar", config, train),
+        "test": read_examples(RAW / "letters.tar", config, test),
+        "unseen": read_examples(RAW / "unseen.tar", config),
     }
-    write_splits(splits, config)
-    print(f"{TRAIN}: {len(train)} letters, {TEST}: {len(test)}")
+    write_splits(RECORDS, splits, config)
+    print(f"{RECORDS}: {len(train)} train letters, {len(test)} test letters, and the unseen ones")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ def augmented(batches: Any, config: MnistConfig) -> Any:
     seeds = tf.data.Dataset.random(config.seed, rerandomize_each_iteration=True)
     return (
         tf.data.Dataset.zip(batches, seeds)
-        .map(lambda batch, seed: (augment(batch[0], seed, config), batch[1]))
+        .map(
+            lambda batch, seed: (augment(batch[0], seed, config), batch[1]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
         .prefetch(tf.data.AUTOTUNE)
     )
 

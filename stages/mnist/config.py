@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from stages.mnist.params import STRICT, Params
@@ -12,6 +13,12 @@ from stages.mnist.params import STRICT, Params
 Count = Annotated[int, Ge(1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 """A share of a whole, 0 included and 1 not."""
+
+
+def _grey_or_rgb(n_channels: int) -> int:
+    if n_channels not in (1, 3):
+        raise ValueError("should be 1 (grey) or 3 (RGB)")
+    return n_channels
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -27,10 +34,10 @@ class MnistConfig(Params):
     n_train_samples: Count
     n_test_samples: Count
     image_height: Annotated[int, Ge(8)]
-    """Pixels. The features take 2 off each side twice and halve what is left."""
+    """Pixels. Each of two convolutions takes 1 off each side; pooling halves what is left."""
     image_width: Annotated[int, Ge(8)]
     """Pixels."""
-    n_channels: Literal[1, 3]
+    n_channels: Annotated[int, AfterValidator(_grey_or_rgb)]
     """1 for grey, 3 for RGB."""
 
     batch_size: Count
@@ -41,7 +48,7 @@ class MnistConfig(Params):
     max_shift: Annotated[float, Ge(0)]
     """Augmentation: pixels, along each axis, either way."""
     max_zoom: Rate
-    """Augmentation: 0.1 for 90 % to 110 % of the size."""
+    """Augmentation: 0.1 for 1 / 1.1 to 1 / 0.9 of the size."""
     max_shear: Rate
     """Augmentation: pixels of slant a pixel of height, either way."""
 

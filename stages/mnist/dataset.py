@@ -1,6 +1,6 @@
 """The record format of all pipelines: writes it, and loads batches of it.
 
-A split is one TFRecord file of tf.train.Example messages, with the keys of the ImageNet records:
+A split is one TFRecord file, SPLIT.tfrecord, of tf.train.Example messages, with the keys of the ImageNet records:
 
     image/encoded      bytes   the pixels, row by row, one byte a channel (lossless, no codec)
     image/format       bytes   b"raw"
@@ -19,12 +19,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
@@ -43,28 +44,31 @@ class Example(NamedTuple):
     """The image's name in its source."""
 
 
-def write_splits(splits: Mapping[Path, Iterable[Example]], config: MnistConfig) -> None:
-    """Writes each split's examples to its TFRecord file, in the order given; same examples, same bytes.
+def write_splits(
+    folder: Path, splits: Mapping[str, Iterable[Example]], config: MnistConfig
+) -> None:
+    """Writes the examples of each split, in the order given, to folder/SPLIT.tfrecord.
 
-    All files appear together at the end, or none does. Examples are streamed.
+    Same examples, same bytes. Examples are streamed. The folder appears whole or not at all.
 
     Raises:
         PipelineError: an image has another shape or type than the config says, a label is out of
             range, or the same image stands in two splits.
+        OSError: the disk is full, or the folder not writable.
     """
-    first_seen: dict[bytes, tuple[Path, str]] = {}
-    with ExitStack() as stack:
-        for target, examples in splits.items():
-            built = stack.enter_context(replacing(target))
-            with tf.io.TFRecordWriter(str(built)) as writer:
-                for example in examples:
+    first_seen: dict[bytes, tuple[str, str]] = {}
+    with replacing(folder) as built, _writing(folder):
+        built.mkdir()
+        for split, examples in splits.items():
+            with tf.io.TFRecordWriter(str(built / f"{split}.tfrecord")) as writer:
+                for example in tqdm(examples, split, unit=" images", disable=None):
                     writer.write(_serialize(example, config))
                     digest = hashlib.blake2b(example.image.tobytes(), digest_size=16).digest()
-                    where, filename = first_seen.setdefault(digest, (target, example.filename))
-                    if where != target:
+                    other, filename = first_seen.setdefault(digest, (split, example.filename))
+                    if other != split:
                         raise PipelineError(
-                            f"{example.filename} and {filename} are the same image, one for "
-                            f"{target.name}, one for {where.name}: leave one of them out"
+                            f"{example.filename} of the split {split} and {filename} of the split "
+                            f"{other} are the same image: leave one of them out"
                         )
 
 
@@ -155,10 +159,20 @@ def _parser(config: MnistConfig) -> Any:
             pixels = tf.io.decode_raw(
                 e["image/encoded"], tf.uint8
             )  # [batch, height * width * channels]
-        images = tf.reshape(tf.cast(pixels, tf.float32) / 255, (-1, *config.image_shape))
+        shape = tf.shape(label)[0], *config.image_shape
+        images = tf.reshape(tf.cast(pixels, tf.float32) / 255, shape)
         return images, label, e["image/filename"]
 
     return parse
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turns what TensorFlow says of a full disk into an OSError."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise OSError(f"{folder} cannot be written: {error.message}") from error
 
 
 @contextmanager
@@ -171,7 +185,8 @@ def reading(path: Path) -> Iterator[None]:
         tf.errors.InvalidArgumentError,
         tf.errors.FailedPreconditionError,
     ) as error:
-        reason = " ".join(error.message.split())
+        # What is wrong stands between the name of TensorFlow's iterator and that of its node.
+        reason = " ".join(error.message.split("[[{{")[0].rpartition("iterator: ")[2].split())
         raise PipelineError(
             f"{path}: not the records that the params describe ({reason:.200}); "
             "delete it and run `dvc repro`"

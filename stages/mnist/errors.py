@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class PipelineError(Exception):
-    """Something outside the program is wrong. The message is one line: what, where, what to do."""
+    """Something outside the program is wrong. The message says what, where, and what to do."""
 
 
 def run(main: Callable[[], None]) -> None:

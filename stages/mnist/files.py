@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,14 +27,35 @@ def replacing(target: Path) -> Iterator[Path]:
         built = folder / target.name  # the same name: Keras goes by its ending
         yield built
         if target.is_dir():
-            shutil.rmtree(target)
-        built.replace(target)
+            built.stat()  # fails if nothing was written, before the older folder is gone
+            target.rename(folder / ".older")
+        try:
+            built.replace(target)
+        except OSError:
+            if (folder / ".older").exists():
+                (folder / ".older").rename(target)
+            raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(target: Path, values: Mapping[str, object]) -> None:
     """Writes `values` as indented JSON, floats rounded to six digits: what a reader can compare."""
-    rounded = {key: round(v, 6) if isinstance(v, float) else v for key, v in values.items()}
     with replacing(target) as path:
-        path.write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+        path.write_text(
+            json.dumps(_rounded(values), indent=2, allow_nan=False) + "\n", encoding="utf-8"
+        )
+
+
+def write_csv(target: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Writes a table as CSV, floats rounded to four digits."""
+    with replacing(target) as path, path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(header)
+        table.writerows([_rounded(cell, 4) for cell in row] for row in rows)
+
+
+def _rounded(value: object, digits: int = 6) -> object:
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner, digits) for key, inner in value.items()}
+    return round(value, digits) if isinstance(value, float) else value

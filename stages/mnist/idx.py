@@ -46,25 +46,3 @@ def read_idx(path: Path, n_dimensions: int) -> npt.NDArray[np.uint8]:
             f"{path}: states {expected} bytes of values and holds {len(values)}; fetch it again"
         )
     return values.reshape(shape)
-
-
-def read_examples(folder: Path, split: str) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Reads a split of MNIST.
-
-    Args:
-        folder: holds the IDX files under their original names.
-        split: "train" or "t10k".
-
-    Returns:
-        Images, uint8 0..255 [n, height, width], and their labels, uint8 [n].
-
-    Raises:
-        PipelineError: a file is not what it should be, or the numbers of images and labels differ.
-    """
-    images = read_idx(folder / f"{split}-images-idx3-ubyte", 3)
-    labels = read_idx(folder / f"{split}-labels-idx1-ubyte", 1)
-    if len(images) != len(labels):
-        raise PipelineError(
-            f"{folder}: {len(images)} {split} images but {len(labels)} labels; fetch them again"
-        )
-    return images, labels

@@ -30,7 +30,8 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
         The trained classifier (see `build_classifier`).
 
     Raises:
-        PipelineError: records or weights are missing or do not fit the config.
+        PipelineError: records or weights are missing or do not fit the config, or the loss grew
+            beyond all numbers.
     """
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -43,6 +44,11 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
                 f"to take them from: set {config.section}.pretrained_features to false"
             )
         load_weights(extractor, features)
+    elif config.freeze_features:
+        raise PipelineError(
+            f"{config.section}: freeze_features is true and pretrained_features false, which "
+            "would keep random features: set one of them to the other's value"
+        )
     extractor.trainable = not config.freeze_features
     classifier.compile(
         _optimizer(config), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
@@ -50,7 +56,7 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
     batches = augmented(load_batches(records, config, shuffled=True), config)
     live = Live(str(curves), dvcyaml=None, report=None, save_dvc_exp=False)
     with reading(records), live:
-        classifier.fit(
+        history = classifier.fit(
             batches,
             epochs=config.n_epochs,
             shuffle=False,
@@ -59,7 +65,13 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
                 keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: _log(live, logs))
             ],
         )
-    return classifier
+    if not math.isfinite(history.history["loss"][-1]):
+        raise PipelineError(
+            f"{config.section}: the training diverged, its loss is no number: lower learning_rate"
+        )
+    trained = build_classifier(config)  # without the optimizer, whose state would triple the file
+    trained.set_weights(classifier.get_weights())
+    return trained
 
 
 def _optimizer(config: MnistConfig) -> Any:

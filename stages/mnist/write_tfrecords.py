@@ -9,11 +9,10 @@ from pathlib import Path
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import Example, write_splits
 from stages.mnist.errors import PipelineError, run
-from stages.mnist.idx import read_examples
+from stages.mnist.original import read_examples
 
 RAW = Path("data/mnist/raw")
-TRAIN = Path("data/mnist/train.tfrecord")
-TEST = Path("data/mnist/test.tfrecord")
+RECORDS = Path("data/mnist/tfrecords")
 
 
 def draw_examples(folder: Path, split: str, n: int, seed: int) -> Iterator[Example]:
@@ -32,11 +31,11 @@ def draw_examples(folder: Path, split: str, n: int, seed: int) -> Iterator[Examp
 def main() -> None:
     config = MnistConfig.from_yaml()
     splits = {
-        TRAIN: draw_examples(RAW, "train", config.n_train_samples, config.seed),
-        TEST: draw_examples(RAW, "t10k", config.n_test_samples, config.seed),
+        "train": draw_examples(RAW, "train", config.n_train_samples, config.seed),
+        "test": draw_examples(RAW, "t10k", config.n_test_samples, config.seed),
     }
-    write_splits(splits, config)
-    print(f"{TRAIN}: {config.n_train_samples} digits, {TEST}: {config.n_test_samples}")
+    write_splits(RECORDS, splits, config)
+    print(f"{RECORDS}: {config.n_train_samples} train digits, {config.n_test_samples} test digits")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""What goes wrong with the letters, to look at."""
