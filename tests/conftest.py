@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from stages.mnist.original import FILES
+
 ROOT = Path(__file__).parent.parent
 
 Params = dict[str, Any]
@@ -49,11 +51,16 @@ def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str
 def _tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     params: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     digits = tmp_path_factory.mktemp("digits")
-    params["fetch_mnist"] = {"sources": [f"file:{digits}"], "sha256": write_digits(digits)}
+    sha256 = write_digits(digits)
+    params["fetch_mnist"] = {
+        "sources": [f"file:{digits}"],
+        "sha256": [sha256[name] for name in FILES],
+    }
     params |= {"n_epochs": 2, "batch_size": 26}
     params["mnist"] |= {"n_epochs": 2, "n_train_samples": 200, "n_test_samples": 60}
     params["ascii_letter"] |= {
         "n_images_per_class": 5,
+        "n_unseen_per_class": 4,
         "n_train_samples": 104,
         "n_test_samples": 26,
     }

@@ -1,0 +1,370 @@
+"""The two tarballs of drawn letters: what is in them, and that they are the same bytes everywhere."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import itertools
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from PIL import Image
+
+from stages.ascii_letter import build_tarball
+from stages.ascii_letter.build_tarball import RAW, draw_letters, main
+from stages.ascii_letter.config import AsciiLetterConfig
+from stages.ascii_letter.glyphs import Typeface, draw_letter, find_typefaces, split_families
+from stages.ascii_letter.tarball import Letter, write_tarball
+from stages.mnist.errors import PipelineError
+from tests.conftest import ROOT, Params, write_params
+
+N_PER_CLASS = 25
+N_UNSEEN = 12
+CLASSES = "abcdefghijklmnopqrstuvwxyz"
+TYPEFACES = {face.name: face for family in find_typefaces() for face in family}
+UNSEEN = ["Caladea", "Computer Modern Typewriter", "Fredoka One", "Intuitive", "Manrope"]
+SIDES = split_families(UNSEEN)
+SEEN_FACES, UNSEEN_FACES = (
+    {face.name: face for family in side for face in family} for side in SIDES
+)
+
+# Each value that the drawing depends on: the golden hashes are those of these.
+DRAWING = {
+    "n_classes": 26,
+    "image_height": 32,
+    "image_width": 32,
+    "n_images_per_class": N_PER_CLASS,
+    "n_unseen_per_class": N_UNSEEN,
+    "unseen_families": UNSEEN,
+    "letter_size": 28,
+    "off_center": 2.0,
+    "seed": 0,  # with this one, so many letters of each class show every typeface
+}
+GOLDEN_SHA256 = {
+    "letters.tar": "22422c51f90f9ec0633171d9b3aa8c308868a29bb2b90f99c9b94dfcc7011325",
+    "unseen.tar": "1dba220697d830f7f48250b2fa473a146a89dffab7bfa31deaf6c5335fb35379",
+}
+
+
+def drawing_config(folder: Path, params: Params, **changes: Any) -> AsciiLetterConfig:
+    """The config with the values of DRAWING but for these, by way of a params.yaml."""
+    params["ascii_letter"] |= DRAWING | changes  # a section may state a key of the root
+    write_params(folder, params)
+    return AsciiLetterConfig.from_yaml(folder / "params.yaml")
+
+
+class Tarball(NamedTuple):
+    content: bytes
+    members: list[tarfile.TarInfo]
+    files: dict[str, bytes]
+    manifest: list[dict[str, str]]
+
+    def images(self) -> dict[str, bytes]:
+        return {name: png for name, png in self.files.items() if name != "manifest.csv"}
+
+
+def load(path: Path) -> Tarball:
+    with tarfile.open(path) as tar:
+        members = tar.getmembers()
+        files = {m.name: file.read() for m in members if (file := tar.extractfile(m)) is not None}
+    table = csv.DictReader(io.StringIO(files["manifest.csv"].decode()))
+    return Tarball(path.read_bytes(), members, files, list(table))
+
+
+def build(
+    path: Path,
+    config: AsciiLetterConfig,
+    families: Sequence[Sequence[Typeface]] = SIDES[0],
+) -> Tarball:
+    """Builds a tarball of n_images_per_class letters and reads it back."""
+    write_tarball(path, draw_letters(config, families, config.n_images_per_class))
+    return load(path)
+
+
+@pytest.fixture(scope="module")
+def tarballs(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> dict[str, Tarball]:
+    """What the stage makes with the values of DRAWING, by file name."""
+    folder = tmp_path_factory.mktemp("tarballs")
+    drawing_config(folder, _tiny_params | {"ascii_letter": dict(_tiny_params["ascii_letter"])})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        main()
+        return {path.name: load(path) for path in RAW.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def tarball(tarballs: dict[str, Tarball]) -> Tarball:
+    return tarballs["letters.tar"]
+
+
+@pytest.fixture(scope="module")
+def unseen(tarballs: dict[str, Tarball]) -> Tarball:
+    return tarballs["unseen.tar"]
+
+
+@pytest.fixture(scope="module", params=["letters.tar", "unseen.tar"])
+def either(request: pytest.FixtureRequest, tarballs: dict[str, Tarball]) -> Tarball:
+    return tarballs[request.param]
+
+
+def test_the_stage_makes_a_folder_of_two_tarballs(tarballs: dict[str, Tarball]) -> None:
+    assert sorted(tarballs) == ["letters.tar", "unseen.tar"]
+
+
+@pytest.mark.parametrize(("name", "n"), [("letters.tar", N_PER_CLASS), ("unseen.tar", N_UNSEEN)])
+def test_there_are_as_many_images_of_each_class_as_told_and_a_manifest(
+    tarballs: dict[str, Tarball], name: str, n: int
+) -> None:
+    images = tarballs[name].images()
+    assert Counter(Path(file).parts[0] for file in images) == dict.fromkeys(CLASSES, n)
+    assert [m.name for m in tarballs[name].members] == [*images, "manifest.csv"]
+
+
+def test_each_image_is_a_grey_png_of_32_by_32_white_on_black(either: Tarball) -> None:
+    for name, png in either.images().items():
+        with Image.open(io.BytesIO(png)) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "L", (32, 32)), name
+            assert max(image.tobytes()) >= 64, f"{name} is faint"
+            assert image.tobytes().count(0) > 512, f"{name} is not on black"
+
+
+def test_no_two_images_are_alike(tarballs: dict[str, Tarball]) -> None:
+    """Within a tarball and between the two: what is tested was never trained on."""
+    pixels = [
+        Image.open(io.BytesIO(png)).tobytes()
+        for tarball in tarballs.values()
+        for png in tarball.images().values()
+    ]
+    assert len(set(pixels)) == len(pixels) == 26 * (N_PER_CLASS + N_UNSEEN)
+
+
+def test_the_manifest_has_a_line_for_each_image_in_their_order(either: Tarball) -> None:
+    assert {tuple(row) for row in either.manifest} == {
+        ("file", "typeface", "family", "style", "case")
+    }
+    assert [row["file"] for row in either.manifest] == list(either.images())
+    for row in either.manifest:
+        face = TYPEFACES[row["typeface"]]
+        assert (row["family"], row["style"]) == (face.family, face.style), row
+
+
+def test_no_family_is_in_both_tarballs(tarball: Tarball, unseen: Tarball) -> None:
+    trained, tested = ({row["family"] for row in t.manifest} for t in (tarball, unseen))
+    assert tested == set(UNSEEN)
+    assert trained == {face.family for face in TYPEFACES.values()} - set(UNSEEN)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "n"),
+    [("letters.tar", SIDES[0], N_PER_CLASS), ("unseen.tar", SIDES[1], N_UNSEEN)],
+    ids=["seen", "unseen"],
+)
+def test_all_families_are_drawn_about_equally_often(
+    tarballs: dict[str, Tarball], name: str, side: Sequence[Sequence[Typeface]], n: int
+) -> None:
+    families = Counter(row["family"] for row in tarballs[name].manifest)
+    share = 26 * n / len(side)
+    assert families.keys() == {faces[0].family for faces in side}
+    assert share / 2 < min(families.values()) <= max(families.values()) < share * 2
+
+
+def test_each_class_has_capitals_and_small_letters(tarball: Tarball) -> None:
+    cases = Counter((row["file"][0], row["case"]) for row in tarball.manifest)
+    assert set(cases) == {(name, case) for name in CLASSES for case in ("capital", "small")}
+    capitals = sum(n for (_, case), n in cases.items() if case == "capital")
+    assert 0.4 < capitals / (26 * N_PER_CLASS) < 0.6
+
+
+def test_half_of_the_unseen_letters_of_each_class_are_capitals(unseen: Tarball) -> None:
+    cases = Counter((row["file"][0], row["case"]) for row in unseen.manifest)
+    assert cases == {
+        (name, case): N_UNSEEN // 2 for name in CLASSES for case in ("capital", "small")
+    }
+
+
+def test_the_manifest_says_truly_what_is_drawn(tmp_path: Path, tiny_params: Params) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_images_per_class=3, off_center=0)
+    tarball = build(tmp_path / "letters.tar", config, find_typefaces())
+    for row in tarball.manifest:
+        name = row["file"][0]
+        character = name.upper() if row["case"] == "capital" else name
+        expected = draw_letter(character, TYPEFACES[row["typeface"]], 28, (0, 0), (32, 32))
+        with Image.open(io.BytesIO(tarball.files[row["file"]])) as image:
+            assert image.tobytes() == expected.tobytes(), row
+
+
+def test_the_members_are_files_without_owner_and_time(either: Tarball) -> None:
+    for member in either.members:
+        assert member.isreg(), member.name
+        assert (member.uid, member.gid, member.uname, member.gname) == (0, 0, "", "")
+        assert (member.mtime, member.mode, member.pax_headers) == (0, 0o644, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "faces"),
+    [("letters.tar", SEEN_FACES), ("unseen.tar", UNSEEN_FACES)],
+    ids=["seen", "unseen"],
+)
+def test_the_tarballs_are_the_same_bytes_on_every_machine(
+    tarballs: dict[str, Tarball], name: str, faces: dict[str, Typeface]
+) -> None:
+    assert {row["typeface"] for row in tarballs[name].manifest} == faces.keys()
+    assert hashlib.sha256(tarballs[name].content).hexdigest() == GOLDEN_SHA256[name], (
+        "the letters are drawn otherwise than where this hash was taken, with the packages "
+        "that pyproject.toml pins. If that is meant, put the new one here"
+    )
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_another_process_builds_the_same_bytes(project: Path) -> None:
+    main()
+    first = contents(RAW)
+    shutil.rmtree(RAW)
+    subprocess.run(
+        [sys.executable, "-m", "stages.ascii_letter.build_tarball"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "7", "TZ": "Asia/Tokyo"},
+        check=True,
+        capture_output=True,
+    )
+    assert contents(RAW) == first
+
+
+def test_the_stage_says_what_it_made(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main()
+    printed = "data/ascii_letter/raw: letters of 12 typeface families, and of 5 unseen ones\n"
+    assert capsys.readouterr().out == printed
+    assert len(find_typefaces()) == 12 + 5
+    assert [path.name for path in RAW.parent.iterdir()] == ["raw"]
+
+
+@pytest.mark.parametrize(
+    ("unseen_families", "message"),
+    [
+        ([*UNSEEN, "Comic Sans"], "no family Comic Sans"),
+        (["Caladea"], "cursive, display, monospace, sans-serif must be among"),
+    ],
+)
+def test_families_that_cannot_be_kept_out_are_refused_and_the_old_folder_is_left(
+    project: Path, tiny_params: Params, unseen_families: list[str], message: str
+) -> None:
+    RAW.mkdir(parents=True)
+    (RAW / "letters.tar").write_bytes(b"the old one")
+    drawing_config(project, tiny_params, unseen_families=unseen_families)
+    with pytest.raises(PipelineError, match=message) as refused:
+        main()
+    assert "\n" not in str(refused.value)
+    assert contents(RAW) == {"letters.tar": b"the old one"}
+
+
+def test_more_images_leave_those_before_them_as_they_were(
+    tarball: Tarball, tmp_path: Path, tiny_params: Params
+) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_images_per_class=N_PER_CLASS // 2)
+    fewer = build(tmp_path / "letters.tar", config).images()
+    assert len(fewer) == 26 * (N_PER_CLASS // 2)
+    assert fewer.items() <= tarball.images().items()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"off_center": 4.0}, {"letter_size": 20}],
+)
+def test_another_value_draws_other_letters(
+    tarball: Tarball, tmp_path: Path, tiny_params: Params, change: Params
+) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_images_per_class=2, **change)
+    images = build(tmp_path / "letters.tar", config).images()
+    same = [name for name, png in images.items() if tarball.images()[name] == png]
+    assert len(same) < len(images) / 2
+
+
+def test_images_and_classes_are_as_the_params_say(tmp_path: Path, tiny_params: Params) -> None:
+    config = drawing_config(
+        tmp_path, tiny_params, n_classes=3, n_images_per_class=2, image_height=20, image_width=40
+    )
+    images = build(tmp_path / "letters.tar", config).images()
+    assert sorted(images) == [f"{name}/0000{n}.png" for name in "abc" for n in (0, 1)]
+    assert {Image.open(io.BytesIO(png)).size for png in images.values()} == {(40, 20)}
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets a few letters be drawn for the second tarball, then fails."""
+
+    def interrupted(
+        config: AsciiLetterConfig,
+        families: Sequence[Sequence[Typeface]],
+        n_per_class: int,
+        alternate_cases: bool = False,
+    ) -> Iterator[Letter]:
+        letters = draw_letters(config, families, n_per_class, alternate_cases)
+        if not alternate_cases:
+            return letters
+        return itertools.chain(itertools.islice(letters, 5), failing())
+
+    def failing() -> Iterator[Letter]:
+        raise OSError("no space left on device")
+        yield
+
+    monkeypatch.setattr(build_tarball, "draw_letters", interrupted)
+
+
+def test_a_failed_build_leaves_the_old_tarballs(project: Path, full_disk: None) -> None:
+    RAW.mkdir(parents=True)
+    for name in ("letters.tar", "unseen.tar"):
+        (RAW / name).write_bytes(b"the old one")
+    with pytest.raises(OSError, match="no space left"):
+        main()
+    assert contents(RAW) == {"letters.tar": b"the old one", "unseen.tar": b"the old one"}
+    assert list(RAW.parent.iterdir()) == [RAW]
+
+
+def test_a_failed_first_build_leaves_nothing(project: Path, full_disk: None) -> None:
+    with pytest.raises(OSError, match="no space left"):
+        main()
+    assert list(RAW.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("alternate_cases", [False, True])
+def test_a_drawing_comes_again_only_after_all_others_came(
+    tmp_path: Path, tiny_params: Params, alternate_cases: bool
+) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_classes=2)
+    families = find_typefaces()[:3]  # of 4, 3 and 4 files
+    n_drawings = 2 * sum(map(len, families))
+    letters = list(draw_letters(config, families, 2 * n_drawings, alternate_cases))
+    assert len(letters) == 2 * 2 * n_drawings
+    for half in (letters[: 2 * n_drawings], letters[2 * n_drawings :]):
+        assert len({(e.filename[0], e.typeface, e.case) for e in half}) == len(half)
+
+
+def test_more_images_than_there_are_different_drawings_is_an_error_not_an_endless_search(
+    tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n_drawings = 2 * len(TYPEFACES)  # each letter in both cases
+    config = drawing_config(
+        tmp_path, tiny_params, n_classes=2, n_images_per_class=n_drawings + 1, off_center=0
+    )
+    n_drawn = 0
+
+    def counted(*arguments: Any) -> Image.Image:
+        nonlocal n_drawn
+        n_drawn += 1
+        assert n_drawn < 100 * n_drawings, "still drawing"
+        return draw_letter(*arguments)
+
+    monkeypatch.setattr(build_tarball, "draw_letter", counted)
+    with pytest.raises(PipelineError, match="n_images_per_class"):
+        list(draw_letters(config, find_typefaces(), n_drawings + 1))

@@ -1,0 +1,218 @@
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+import pytest
+
+from stages.mnist import train as stage
+from stages.mnist import training
+from stages.mnist.backend import keras
+from stages.mnist.config import MnistConfig
+from stages.mnist.errors import PipelineError
+from stages.mnist.evaluation import evaluate
+from stages.mnist.model import build_classifier, build_features, load_weights
+from stages.mnist.training import train
+from tests.mnist.conftest import Trained
+from tests.mnist.test_files import contents
+from tests.mnist.test_model import bits
+
+
+def curve(folder: Path, metric: str) -> list[float]:
+    lines = (folder / "plots" / "metrics" / f"{metric}.tsv").read_text().splitlines()
+    assert lines[0] == f"step\t{metric}"
+    steps, values = zip(*(line.split("\t") for line in lines[1:]), strict=True)
+    assert list(steps) == [str(step) for step in range(len(steps))]
+    return [float(value) for value in values]
+
+
+def test_training_twice_gives_the_same_weights_to_the_bit(trained: Trained, tmp_path: Path) -> None:
+    shutil.copytree(trained.curves, tmp_path / "curves")  # of an older run
+    again = train(trained.config, trained.train_records, tmp_path / "curves")
+    assert bits(again) == bits(trained.classifier)
+    assert contents(tmp_path / "curves") == contents(trained.curves)
+
+
+def test_the_loss_falls_and_the_accuracy_rises(trained: Trained) -> None:
+    losses, accuracies = (curve(trained.curves, name) for name in ("loss", "accuracy"))
+    assert len(losses) == len(accuracies) == trained.config.n_epochs
+    assert losses[-1] < losses[0]
+    assert accuracies[-1] > accuracies[0]
+
+
+def test_the_curves_keep_six_digits(trained: Trained) -> None:
+    values = curve(trained.curves, "loss") + curve(trained.curves, "accuracy")
+    assert values == [round(value, 6) for value in values]
+
+
+def test_what_was_learnt_holds_for_images_never_seen(trained: Trained) -> None:
+    metrics, _ = evaluate(trained.classifier, trained.config, trained.test_records)
+    assert metrics["accuracy"] > 0.5
+
+
+def test_the_last_values_stand_beside_the_curves(trained: Trained) -> None:
+    metrics = json.loads((trained.curves / "metrics.json").read_text())
+    last = {name: curve(trained.curves, name)[-1] for name in ("loss", "accuracy")}
+    assert metrics == last | {"step": trained.config.n_epochs - 1}
+
+
+def test_training_writes_the_curves_and_nothing_else(trained: Trained) -> None:
+    """Above all no dvc.yaml, which DVCLive would write."""
+    made_before = {"params.yaml", "raw", "tfrecords"}
+    made_after = {"features.weights.h5", "classifier.weights.h5"}
+    found = {path.name for path in trained.folder.iterdir()} - made_before - made_after
+    assert found == {"curves"}
+    plots = {f"plots/metrics/{name}.tsv" for name in ("loss", "accuracy")}
+    assert set(contents(trained.curves)) == plots | {"metrics.json"}
+
+
+def test_features_that_are_not_frozen_learn(trained: Trained) -> None:
+    keras.utils.set_random_seed(trained.config.seed)
+    start = build_classifier(trained.config).get_layer("features").get_weights()
+    end = trained.classifier.get_layer("features").get_weights()
+    assert not any(np.array_equal(a, b) for a, b in zip(start, end, strict=True))
+
+
+@pytest.fixture
+def short(trained: Trained) -> MnistConfig:
+    """One epoch in few steps."""
+    return replace(trained.config, n_epochs=1, batch_size=100)
+
+
+def test_frozen_features_are_the_parents_to_the_bit(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    config = replace(short, pretrained_features=True, freeze_features=True)
+    child = train(config, trained.train_records, tmp_path, trained.features)
+    parent = trained.classifier
+    assert bits(child.get_layer("features")) == bits(parent.get_layer("features"))
+    assert bits(child) != bits(parent)
+
+
+def test_features_that_are_not_asked_for_are_left_alone(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    config = replace(short, pretrained_features=False)
+    found = train(config, trained.train_records, tmp_path / "one", trained.features)
+    assert bits(found) == bits(train(config, trained.train_records, tmp_path / "other"))
+
+
+def test_freezing_features_that_were_never_trained_is_refused(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    config = replace(short, pretrained_features=False, freeze_features=True)
+    with pytest.raises(PipelineError, match="would keep random features"):
+        train(config, trained.train_records, tmp_path / "curves")
+
+
+def test_a_training_that_diverges_is_refused(
+    trained: Trained, short: MnistConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(short, optimizer="sgd", learning_rate=10.0, learning_rate_schedule="constant")
+    overflowing = keras.optimizers.SGD(1e30)
+    monkeypatch.setattr("stages.mnist.training._optimizer", lambda _: overflowing)
+    with pytest.raises(PipelineError, match="diverged"):
+        train(config, trained.train_records, tmp_path / "curves")
+
+
+def test_pretrained_features_without_a_parent_are_refused(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    config = replace(short, pretrained_features=True)
+    with pytest.raises(PipelineError, match=r"set mnist\.pretrained_features to false"):
+        train(config, trained.train_records, tmp_path / "curves")
+    assert not (tmp_path / "curves").exists()
+
+
+def test_pretrained_features_of_another_network_are_refused(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    config = replace(short, pretrained_features=True)
+    with pytest.raises(PipelineError, match="not the weights of this features"):
+        train(config, trained.train_records, tmp_path / "curves", trained.weights)
+
+
+def test_missing_records_are_named(short: MnistConfig, tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match=r"missing\.tfrecord is missing"):
+        train(short, tmp_path / "missing.tfrecord", tmp_path / "curves")
+
+
+def test_records_that_do_not_fit_the_params_are_named(
+    trained: Trained, short: MnistConfig, tmp_path: Path
+) -> None:
+    with pytest.raises(PipelineError, match=r"test\.tfrecord: not the records"):
+        train(short, trained.test_records, tmp_path / "curves")
+
+
+def rates(config: MnistConfig, *steps: int) -> list[float]:
+    """The learning rate at these steps of a training."""
+    optimizer = training._optimizer(config)
+    found = []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(optimizer.learning_rate))
+    return found
+
+
+@pytest.fixture
+def hundred_steps(trained: Trained) -> MnistConfig:
+    """Ten steps an epoch, of which the last is a smaller batch."""
+    return replace(
+        trained.config, n_train_samples=91, batch_size=10, n_epochs=10, learning_rate=0.5
+    )
+
+
+def test_a_cosine_falls_from_the_highest_rate_to_zero(hundred_steps: MnistConfig) -> None:
+    config = replace(hundred_steps, learning_rate_schedule="cosine", warmup=0)
+    assert rates(config, 0, 50, 100) == pytest.approx([0.5, 0.25, 0])
+    assert rates(config, 25)[0] == pytest.approx(0.25 * (1 + 0.5**0.5))
+
+
+def test_a_warm_up_rises_from_zero_in_its_share_of_the_steps(hundred_steps: MnistConfig) -> None:
+    config = replace(hundred_steps, learning_rate_schedule="cosine", warmup=0.2)
+    assert rates(config, 0, 5, 10, 20) == pytest.approx([0, 0.125, 0.25, 0.5])
+    assert rates(config, 60, 100) == pytest.approx([0.25, 0])
+
+
+def test_a_constant_rate_stays_to_the_end(hundred_steps: MnistConfig) -> None:
+    config = replace(hundred_steps, learning_rate_schedule="constant", warmup=0)
+    assert rates(config, 0, 1, 99, 100) == pytest.approx([0.5] * 4)
+
+
+def test_a_constant_rate_may_have_a_warm_up(hundred_steps: MnistConfig) -> None:
+    config = replace(hundred_steps, learning_rate_schedule="constant", warmup=0.1)
+    assert rates(config, 0, 5, 10, 100) == pytest.approx([0, 0.25, 0.5, 0.5])
+
+
+@pytest.mark.parametrize("warmup", [0.5, 0.99])
+def test_a_training_of_one_step_has_a_rate(trained: Trained, warmup: float) -> None:
+    config = replace(trained.config, n_epochs=1, batch_size=1000, warmup=warmup)
+    assert rates(config, 0) == pytest.approx([config.learning_rate])
+
+
+OPTIMIZERS = get_args(get_type_hints(MnistConfig)["optimizer"])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_each_optimizer_of_the_params_can_be_had(trained: Trained, name: Any) -> None:
+    optimizer = training._optimizer(replace(trained.config, optimizer=name))
+    assert type(optimizer).__name__.lower() == name
+
+
+def test_the_stage_writes_the_classifier_and_the_features_within_it(
+    trained: Trained, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage.RECORDS.parent.mkdir(parents=True)
+    shutil.copy(trained.train_records, stage.RECORDS)
+    monkeypatch.setattr(stage, "train", lambda *_: trained.classifier)
+    stage.main()
+    features, classifier = build_features(trained.config), build_classifier(trained.config)
+    load_weights(features, project / "data/mnist/features.weights.h5")
+    load_weights(classifier, project / "data/mnist/classifier.weights.h5")
+    assert stage.CLASSIFIER.stat().st_size < 1.1 * 4 * classifier.count_params()  # and no optimizer
+    assert bits(classifier) == bits(trained.classifier)
+    assert bits(features) == bits(trained.classifier.get_layer("features"))

@@ -1,0 +1,224 @@
+"""The whole pipeline as its users run it: a real git and DVC repository, the real stages, tiny data."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from dvc.utils.hydra import apply_overrides
+
+from tests.conftest import Params, copy_project
+
+STAGES = [
+    "fetch_mnist",
+    "build_ascii_tarball",
+    "write_tfrecords@mnist",
+    "write_tfrecords@ascii_letter",
+    "train_mnist",
+    "fine_tune_ascii",
+    "evaluate",
+]
+
+
+class Repository:
+    """A git and DVC repository, and the commands that people type in it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Runs a command in the repository; returns what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={
+                **os.environ,
+                "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "GIT_CONFIG_NOSYSTEM": "1",
+            },
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == code, f"{command}: {done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def git(self, *words: str) -> str:
+        return self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", *words)
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def read(self, path: str) -> Any:
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+
+def stages_run(output: str) -> list[str]:
+    return sorted(re.findall(r"Running stage '([^']+)'", output))
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Repository:
+    """A repository after `dvc repro` and a commit."""
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    copy_project(repository.folder, _tiny_params)
+    repository.git("init", "--quiet", "--initial-branch=main")
+    repository.commit("Start")
+    assert stages_run(repository.run("dvc", "repro")) == sorted(STAGES)
+    repository.commit("Results")
+    return repository
+
+
+def test_what_git_sees_after_a_run_is_the_lock_and_what_can_be_compared(
+    reproduced: Repository,
+) -> None:
+    changed = reproduced.git("show", "--name-only", "--format=", "HEAD").split()
+    expected = ["dvc.lock", "data/ascii_letter/predictions_unseen.csv"]
+    expected += [
+        f"data/mistakes/{name}"
+        for name in (
+            "accuracy_by_case.csv",
+            "accuracy_by_family.csv",
+            "ceiling.json",
+            "sheet.png",
+        )
+    ]
+    expected += [
+        f"data/{pipeline}/{name}"
+        for pipeline in ("ascii_letter", "mnist")
+        for name in (
+            "curves/metrics.json",
+            "curves/plots/metrics/accuracy.tsv",
+            "curves/plots/metrics/loss.tsv",
+            "metrics.json",
+            "predictions.csv",
+        )
+    ]
+    assert changed == sorted(expected)
+
+
+def test_a_second_run_has_nothing_to_do(reproduced: Repository) -> None:
+    assert stages_run(reproduced.run("dvc", "repro")) == []
+    assert reproduced.git("status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("learning_rate=0.01", ["fine_tune_ascii"]),
+        ("learning_rate=1e-5", ["fine_tune_ascii"]),
+        ("pretrained_features=false", ["fine_tune_ascii"]),
+        ("n_epochs=1", ["fine_tune_ascii"]),
+        ("mnist.learning_rate=0.001", ["train_mnist"]),
+        ("freeze_features=true", ["fine_tune_ascii"]),
+        ("optimizer=adamw", ["fine_tune_ascii", "train_mnist"]),
+        ("ascii_letter.off_center=1", ["build_ascii_tarball"]),
+    ],
+)
+def test_an_override_changes_the_stages_that_use_it_and_no_other(
+    reproduced: Repository, override: str, changed: list[str]
+) -> None:
+    try:
+        apply_overrides(reproduced.folder / "params.yaml", [override])  # what -S does
+        assert sorted(json.loads(reproduced.run("dvc", "status", "--json"))) == changed
+    finally:
+        reproduced.git("checkout", "--quiet", ".")
+
+
+def test_an_experiment_trains_with_its_value_and_leaves_the_rest(reproduced: Repository) -> None:
+    before = reproduced.read("data/mnist/metrics.json")
+    try:
+        output = reproduced.run("dvc", "exp", "run", "-S", "learning_rate=1e-5")
+        assert stages_run(output) == ["evaluate", "fine_tune_ascii"]
+        diff = json.loads(reproduced.run("dvc", "metrics", "diff", "HEAD", "--json"))
+        assert "loss" in diff["data/ascii_letter/metrics.json"]
+        assert "data/mnist/metrics.json" not in diff
+        assert reproduced.read("data/mnist/metrics.json") == before
+        assert stages_run(reproduced.run("dvc", "repro")) == []
+    finally:
+        reproduced.git("checkout", "--quiet", ".")
+        reproduced.run("dvc", "checkout", "--quiet")
+
+
+def test_a_sweep_queues_one_experiment_a_value_and_runs_its_own_code(
+    reproduced: Repository,
+) -> None:
+    sweep = ["--queue", "-S", "learning_rate=0.002,0.005", "-S", "n_epochs=1"]
+    queued = reproduced.run("dvc", "exp", "run", *sweep)
+    assert queued.count("Queued experiment") == 2
+    trap = reproduced.folder / "stages/mnist/training.py"
+    code = trap.read_text(encoding="utf-8")
+    try:  # what is edited after queueing must not run
+        trap.write_text("raise SystemExit('the wrong code')\n", encoding="utf-8")
+        reproduced.run("dvc", "exp", "run", "--run-all")
+    finally:
+        trap.write_text(code, encoding="utf-8")
+    shown = json.loads(reproduced.run("dvc", "exp", "show", "--json"))
+    experiments = [e["revs"][0]["data"] for row in shown for e in row["experiments"] or []]
+    losses = {
+        e["params"]["params.yaml"]["data"]["learning_rate"]: e["metrics"][
+            "data/ascii_letter/metrics.json"
+        ]["data"]["loss"]
+        for e in experiments
+    }
+    assert {0.002, 0.005} <= losses.keys()
+    assert losses[0.002] != losses[0.005]
+    assert reproduced.git("status", "--porcelain") == ""
+
+
+def test_a_forced_run_in_a_fresh_clone_gives_the_same_bytes(
+    reproduced: Repository, tmp_path: Path
+) -> None:
+    clone = Repository(tmp_path / "clone with spaces é")
+    reproduced.git("clone", "--quiet", ".", str(clone.folder))
+    assert stages_run(clone.run("dvc", "repro", "--force")) == sorted(STAGES)
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_metrics_and_lock_can_be_compared_on_a_clone_without_remote_and_cache(
+    reproduced: Repository, tmp_path: Path
+) -> None:
+    work = Repository(tmp_path / "work")
+    reproduced.git("clone", "--quiet", ".", str(work.folder))
+    path = work.folder / "data/ascii_letter/metrics.json"
+    path.write_text(json.dumps({"accuracy": 0.5, "loss": 1.0}), encoding="utf-8")
+    work.commit("Another result")
+    clone = Repository(tmp_path / "clone")
+    work.git("clone", "--quiet", ".", str(clone.folder))
+    diff = json.loads(clone.run("dvc", "metrics", "diff", "HEAD~1", "HEAD", "--json"))
+    assert diff["data/ascii_letter/metrics.json"]["accuracy"]["new"] == 0.5
+    clone.run("dvc", "repro", "--dry", "--allow-missing", code=255)  # the lock is another's
+    clone.git("checkout", "--quiet", "HEAD~1")
+    clone.run("dvc", "repro", "--dry", "--allow-missing")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"learning_rate": True}, "learning_rate: Input should be a valid number, got True"),
+        ({"learning_rate": -1}, "learning_rate: Input should be greater than 0, got -1"),
+        ({"epochs": 3}, "epochs is not a known key: did you mean n_epochs?"),
+        ({"n_epochs": None}, "n_epochs: Input should be a valid integer, got None"),
+    ],
+)
+def test_wrong_params_are_one_line_before_any_work(
+    reproduced: Repository, change: Params, message: str
+) -> None:
+    path = reproduced.folder / "params.yaml"
+    params = yaml.safe_load(path.read_text(encoding="utf-8")) | change
+    weights = (reproduced.folder / "data/ascii_letter/classifier.weights.h5").read_bytes()
+    try:
+        path.write_text(yaml.safe_dump(params), encoding="utf-8")
+        output = reproduced.run("python", "-m", "stages.ascii_letter.fine_tune", code=1)
+        assert output == f"error: params.yaml: {message}\n"
+        after = (reproduced.folder / "data/ascii_letter/classifier.weights.h5").read_bytes()
+        assert after == weights
+    finally:
+        reproduced.git("checkout", "--quiet", ".")
