@@ -1,0 +1,80 @@
+# The one vocabulary: people type these words, and continuous integration calls the same.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# dvc runs `python` from PATH: this puts the virtual environment's first.
+export PATH := $(abspath $(BIN)):$(PATH)
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes
+COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
+	--no-header --no-annotate pyproject.toml
+# What `make report` compares with.
+BASE ?= main
+# Of the metrics, `make experiments` shows the letters' accuracies and loss, and the digits' accuracy.
+COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|ceiling|shared|Created'
+COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen|loss)$$' \
+	--keep '.*mnist/metrics.json:accuracy$$'
+
+.DEFAULT_GOAL := help
+.PHONY: help repro metrics experiments report test lint format verify lock install clean
+
+help: ## Show this help
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+repro: $(VENV)/installed ## Make everything that is not up to date, then show the metrics
+	dvc repro
+	@$(MAKE) --no-print-directory metrics
+
+metrics: $(VENV)/installed ## Show the metrics as a table
+	@python -m tools.metrics
+
+experiments: $(VENV)/installed ## Show the experiments in a table that fits a terminal
+	@dvc exp show --no-pager --only-changed --md $(COLUMNS_LEFT_OUT) $(COLUMNS_KEPT) | \
+		sed -e 2d -e 's#data/ascii_letter/metrics.json:##g' -e 's#data/mnist/metrics.json:#digits_#g' \
+			-e 's/ *| */|/g' -e 's/^|//' | column -t -s '|'
+
+report: $(VENV)/installed ## Write what HEAD changes against BASE (make report BASE=main) as Markdown
+	python -m tools.report --base $(BASE) --head HEAD --out report.md
+
+test: $(VENV)/installed-dev ## Run the tests (offline, on data that they make)
+	python -m pytest
+
+lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml
+	ruff check .
+	ruff format --check .
+	mypy
+	python -m tools.check_lock
+	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --quiet --offline .github/workflows
+
+format: $(VENV)/installed-dev ## Format the code
+	ruff check --fix .
+	ruff format .
+
+verify: $(VENV)/installed ## Make everything in a fresh clone of HEAD, and compare it byte for byte
+	python -m tools.verify
+
+lock: $(VENV)/installed-dev ## Write the lock files anew, with the newest versions that pyproject.toml admits
+	$(COMPILE) --upgrade -o requirements.txt
+	$(COMPILE) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
+
+install: $(VENV)/installed-dev ## Make the virtual environment with all that development needs
+
+clean: ## Remove the virtual environment and all that the pipelines made, the cache included
+	rm -rf $(VENV) .dvc/cache .dvc/tmp
+	git clean -fdXq data
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
+		{ echo "error: Python 3.10 to 3.13 is needed; name one: make PYTHON=python3.12"; exit 1; }
+	@echo "Making a virtual environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(BIN)/python
+	@echo "Installing the dependencies (about 700 MB to download)"
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt | $(VENV)/installed
+	@echo "Installing what development needs"
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""What serves the project rather than the pipelines. No stage imports it."""

@@ -1,0 +1,62 @@
+"""Checks that the lock files are those of pyproject.toml: every dependency pinned, in range, by hash."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+def read_lock(path: Path) -> list[Requirement]:
+    """Reads the pinned packages of a lock file.
+
+    Raises:
+        ValueError: a package has no hash, or the file records an address.
+    """
+    text = path.read_text(encoding="utf-8").replace("\\\n", "")
+    if re.search(r"https?://|file:", text):
+        raise ValueError(f"{path}: records an address")
+    locked = []
+    for line in filter(None, text.splitlines()):
+        pinned, *hashes = line.split("--hash=")
+        if not hashes:
+            raise ValueError(f"{path}: no hash in: {line}")
+        locked.append(Requirement(pinned))
+    return locked
+
+
+def problems(project: Path, lock: Path, lock_dev: Path) -> list[str]:
+    """Lists what the lock files lack of what pyproject.toml asks for."""
+    declared = tomllib.loads(project.read_text(encoding="utf-8"))
+    found = []
+    for path, wanted in (
+        (lock, declared["project"]["dependencies"]),
+        (lock_dev, declared["project"]["dependencies"] + declared["dependency-groups"]["dev"]),
+    ):
+        pins = read_lock(path)
+        for requirement in map(Requirement, wanted):
+            versions = [
+                next(iter(pin.specifier)).version
+                for pin in pins
+                if pin.name.replace("_", "-").lower() == requirement.name.lower()
+            ]
+            if not versions or not all(map(requirement.specifier.contains, versions)):
+                found.append(f"{path}: {requirement} is asked for, {versions or 'nothing'} locked")
+    return found
+
+
+def main() -> None:
+    found = problems(Path("pyproject.toml"), Path("requirements.txt"), Path("requirements-dev.txt"))
+    if found:
+        sys.exit("error: run `make lock`: " + "; ".join(found))
+
+
+if __name__ == "__main__":
+    main()

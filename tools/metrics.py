@@ -1,0 +1,39 @@
+"""Prints the metrics as one table that fits a terminal, in Markdown: the README holds the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+
+def table(data: Path) -> Iterator[str]:
+    """Yields the lines of the table for the metric files in a folder."""
+    yield _row("what", "result", "95 % interval")
+    yield f"|{'-' * 48}|{'-' * 10}|{'-' * 20}|"
+    digits, letters = (_read(data / name / "metrics.json") for name in ("mnist", "ascii_letter"))
+    for name, metrics, key in (
+        ("digits, accuracy on the test images", digits, "accuracy"),
+        ("letters, accuracy on the test images", letters, "accuracy"),
+        ("letters, accuracy on unseen typefaces", letters, "accuracy_unseen"),
+    ):
+        yield _row(name, *_percent(metrics, key))
+
+
+def _percent(metrics: dict[str, float], key: str) -> tuple[str, str]:
+    value, low, high = (metrics[key + bound] * 100 for bound in ("", "_low", "_high"))
+    return f"{value:.2f} %", f"{low:.2f} to {high:.2f} %"
+
+
+def _row(what: str, result: str, interval: str) -> str:
+    return f"| {what:46} | {result:>8} | {interval:>18} |"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+if __name__ == "__main__":
+    print("\n".join(table(Path("data"))))
