@@ -70,7 +70,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: requirements.txt | $(BIN)/python
-	@echo "Installing the dependencies (about 700 MB to download)"
+	@echo "Installing the dependencies (this takes some minutes)"
 	@$(PIP_INSTALL) -r requirements.txt
 	@touch $@
 
