@@ -11,7 +11,7 @@ from typing import Any
 def table(data: Path) -> Iterator[str]:
     """Yields the lines of the table for the metric files in a folder."""
     yield _row("what", "result", "95 % interval")
-    yield f"|{'-' * 48}|{'-' * 10}|{'-' * 20}|"
+    yield f"|{'-' * 51}|{'-' * 13}|{'-' * 22}|"
     digits, letters = (_read(data / name / "metrics.json") for name in ("mnist", "ascii_letter"))
     for name, metrics, key in (
         ("digits, accuracy on the test images", digits, "accuracy"),
@@ -19,6 +19,10 @@ def table(data: Path) -> Iterator[str]:
         ("letters, accuracy on unseen typefaces", letters, "accuracy_unseen"),
     ):
         yield _row(name, *_percent(metrics, key))
+    for labels, gain in _read(data / "transfer" / "metrics.json").items():
+        n_labels = labels.removeprefix("labels_")
+        name = f"gain from the digits' features, labels a class: {n_labels}"
+        yield _row(name, *_points(gain, "transfer_gain"))
 
 
 def _percent(metrics: dict[str, float], key: str) -> tuple[str, str]:
@@ -26,8 +30,13 @@ def _percent(metrics: dict[str, float], key: str) -> tuple[str, str]:
     return f"{value:.2f} %", f"{low:.2f} to {high:.2f} %"
 
 
+def _points(metrics: dict[str, float], key: str) -> tuple[str, str]:
+    value, low, high = (metrics[key + bound] * 100 for bound in ("", "_low", "_high"))
+    return f"{value:+.1f} points", f"{low:+.1f} to {high:+.1f} points"
+
+
 def _row(what: str, result: str, interval: str) -> str:
-    return f"| {what:46} | {result:>8} | {interval:>18} |"
+    return f"| {what:49} | {result:>11} | {interval:>20} |"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -53,12 +53,14 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
     classifier.compile(
         _optimizer(config), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    batches = augmented(load_batches(records, config, shuffled=True), config)
+    # One endless iterator: to make a new one for each epoch can take half as long as the epoch.
+    batches = augmented(load_batches(records, config, shuffled=True), config).repeat()
     live = Live(str(curves), dvcyaml=None, report=None, save_dvc_exp=False)
     with reading(records), live:
         history = classifier.fit(
             batches,
             epochs=config.n_epochs,
+            steps_per_epoch=_steps_per_epoch(config),
             shuffle=False,
             verbose=1 if sys.stdout.isatty() else 2,
             callbacks=[
@@ -74,8 +76,12 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
     return trained
 
 
+def _steps_per_epoch(config: MnistConfig) -> int:
+    return math.ceil(config.n_train_samples / config.batch_size)
+
+
 def _optimizer(config: MnistConfig) -> Any:
-    steps = math.ceil(config.n_train_samples / config.batch_size) * config.n_epochs
+    steps = _steps_per_epoch(config) * config.n_epochs
     warmup = int(steps * config.warmup)
     # A cosine that never starts to fall within the training is a constant.
     decay = steps - warmup if config.learning_rate_schedule == "cosine" else 2**60

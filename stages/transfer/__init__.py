@@ -1,0 +1,1 @@
+"""What the parent's features are worth to the child, by number of labels."""
