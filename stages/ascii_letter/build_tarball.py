@@ -6,22 +6,39 @@ same bytes, on any machine: each image has a random generator of its own.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import io
 import random
+import tarfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
 
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.glyphs import Typeface, draw_letter, split_families
-from stages.ascii_letter.tarball import Letter, write_tarball
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
 
 RAW = Path("data/ascii_letter/raw")
 _MOST_ATTEMPTS = 10_000
 CASES = ("capital", "small")
+
+
+class Letter(NamedTuple):
+    """A drawn letter and what the manifest says of it."""
+
+    filename: str
+    """class/number.png"""
+    png: bytes
+    typeface: str
+    family: str
+    style: str
+    case: str
+    """capital or small"""
 
 
 def draw_letters(
@@ -85,6 +102,27 @@ def _draw_png(
     image = draw_letter(character, typeface, config.letter_size, off_center, shape)
     image.save(png, "PNG", compress_level=0)
     return png.getvalue()
+
+
+def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
+    """Writes letters and their manifest to a tar file without owners and times.
+
+    It is not compressed: zlib and its replacements give different bytes for the same content.
+    """
+    manifest = io.StringIO()
+    table = csv.writer(manifest, lineterminator="\n")
+    table.writerow(("file", "typeface", "family", "style", "case"))
+    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
+        for letter in tqdm(letters, target.name, unit=" letters", disable=None):
+            table.writerow((letter.filename, *letter[2:]))
+            _add(tar, letter.filename, letter.png)
+        _add(tar, "manifest.csv", manifest.getvalue().encode())
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
 
 
 def main() -> None:

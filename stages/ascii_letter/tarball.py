@@ -3,8 +3,7 @@
     a/00000.png, a/00001.png, b/00000.png ...    class/name, in any order, in any format of Pillow's
     manifest.csv                                 file,typeface,family,style,case; may be left out
 
-What is written here is not compressed: zlib and its replacements give different bytes for the same
-content. Any compression that tarfile knows is read.
+Any compression that tarfile knows is read.
 """
 
 from __future__ import annotations
@@ -12,19 +11,23 @@ from __future__ import annotations
 import csv
 import io
 import lzma
+import random
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from tqdm import tqdm
 
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
+
+if TYPE_CHECKING:
+    from stages.mnist.dataset import Example
 
 _PILLOW_ERRORS = (
     OSError,
@@ -34,37 +37,6 @@ _PILLOW_ERRORS = (
     NotImplementedError,
     Image.DecompressionBombError,
 )
-
-
-class Letter(NamedTuple):
-    """A drawn letter and what the manifest says of it."""
-
-    filename: str
-    """class/number.png"""
-    png: bytes
-    typeface: str
-    family: str
-    style: str
-    case: str
-    """capital or small"""
-
-
-def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
-    """Writes letters and their manifest to an uncompressed tar file without owners and times."""
-    manifest = io.StringIO()
-    table = csv.writer(manifest, lineterminator="\n")
-    table.writerow(("file", "typeface", "family", "style", "case"))
-    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for letter in tqdm(letters, target.name, unit=" letters", disable=None):
-            table.writerow((letter.filename, *letter[2:]))
-            _add(tar, letter.filename, letter.png)
-        _add(tar, "manifest.csv", manifest.getvalue().encode())
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
 
 
 def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, bytes]]:
@@ -151,3 +123,54 @@ def decode_image(name: str, content: bytes, config: MnistConfig) -> npt.NDArray[
             return np.asarray(image).reshape(config.image_shape)
     except _PILLOW_ERRORS as error:
         raise PipelineError(f"{name}: cannot be read as an image: {error}") from error
+
+
+def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]:
+    """Divides the image files of a tarball, each class in the same proportion, at random by the seed.
+
+    Returns:
+        The names of n_train_samples and of n_test_samples files, class/file.png, none in both.
+
+    Raises:
+        PipelineError: the tarball cannot be read, has a file outside the classes' folders, or too
+            few images of a class.
+    """
+    by_class = defaultdict(list)
+    for name, _ in read_tarball(tarball, config):
+        by_class[name.split("/")[0]].append(name)
+    n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
+    n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
+    if rest_train or rest_test:
+        raise PipelineError(
+            f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
+            f"of n_classes ({config.n_classes}), so that each class has as many"
+        )
+    train, test = set(), set()
+    for class_name in config.class_names:
+        names = sorted(by_class[class_name])
+        if len(names) < n_train + n_test:
+            raise PipelineError(
+                f"{tarball}: {len(names)} images of the class {class_name}, the params ask for "
+                f"{n_train} + {n_test}"
+            )
+        chosen = random.Random(f"{config.seed}/{class_name}").sample(names, n_train + n_test)
+        train.update(chosen[:n_train])
+        test.update(chosen[n_train:])
+    return train, test
+
+
+def read_examples(
+    tarball: Path, config: MnistConfig, names: set[str] | None = None
+) -> Iterator[Example]:
+    """Yields the named images of a tarball, or all, in its order.
+
+    Raises:
+        PipelineError: a file is no image, or not of the size and the channels that the params say.
+    """
+    # It brings TensorFlow, which those who only look at a tarball can do without.
+    from stages.mnist.dataset import Example
+
+    labels = {name: label for label, name in enumerate(config.class_names)}
+    for name, content in read_tarball(tarball, config):
+        if names is None or name in names:
+            yield Example(decode_image(name, content, config), labels[name.split("/")[0]], name)

@@ -20,10 +20,10 @@ import pytest
 from PIL import Image
 
 from stages.ascii_letter import build_tarball
-from stages.ascii_letter.build_tarball import RAW, draw_letters, main
+from stages.ascii_letter.build_tarball import RAW, Letter, draw_letters, main, write_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.glyphs import Typeface, draw_letter, find_typefaces, split_families
-from stages.ascii_letter.tarball import Letter, write_tarball
+from stages.ascii_letter.tarball import read_manifest, read_tarball
 from stages.mnist.errors import PipelineError
 from tests.conftest import ROOT, Params, write_params
 
@@ -368,3 +368,25 @@ def test_more_images_than_there_are_different_drawings_is_an_error_not_an_endles
     monkeypatch.setattr(build_tarball, "draw_letter", counted)
     with pytest.raises(PipelineError, match="n_images_per_class"):
         list(draw_letters(config, find_typefaces(), n_drawings + 1))
+
+
+def test_what_is_written_is_read_again(tmp_path: Path, tiny_params: Params) -> None:
+    path = tmp_path / "letters.tar"
+    config = drawing_config(tmp_path, tiny_params)
+    files = {f"{name}/{i}.png": f"{name}{i}".encode() for i in range(3) for name in "ba"}
+    letters = [
+        Letter(name, png, f"Face, {i}", 'The "family"', "serif", "capital")
+        for i, (name, png) in enumerate(files.items())
+    ]
+    write_tarball(path, iter(letters))
+    assert list(read_tarball(path, config)) == list(files.items())
+    manifest = read_manifest(path)
+    assert list(manifest) == list(files)
+    for letter in letters:
+        assert manifest[letter.filename] == {
+            "file": letter.filename,
+            "typeface": letter.typeface,
+            "family": letter.family,
+            "style": letter.style,
+            "case": letter.case,
+        }

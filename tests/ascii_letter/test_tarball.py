@@ -1,15 +1,17 @@
-"""The format of the tarballs: what is written, what is accepted, and how the rest is refused."""
+"""The format of the tarballs: what is accepted, how the rest is refused, and how it is split."""
 
 from __future__ import annotations
 
 import gzip
 import io
 import lzma
+import random
 import re
 import struct
 import subprocess
 import tarfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +22,11 @@ from PIL import Image
 
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.tarball import (
-    Letter,
     decode_image,
+    read_examples,
     read_manifest,
     read_tarball,
-    write_tarball,
+    split_files,
 )
 from stages.mnist.errors import PipelineError
 from tests.conftest import ROOT
@@ -34,6 +36,8 @@ Files = dict[str, bytes]
 CONFIG = replace(
     AsciiLetterConfig.from_yaml(ROOT / "params.yaml"),
     n_classes=3,
+    n_train_samples=12,
+    n_test_samples=6,
     image_height=SIDE,
     image_width=SIDE,
 )
@@ -48,6 +52,9 @@ def encode(pixels: int, mode: str = "L", size: tuple[int, int] = (SIDE, SIDE)) -
     return file.getvalue()
 
 
+GOLDEN_TEST_SPLIT = {"a/4.png", "a/5.png", "b/0.png", "b/5.png", "c/4.png", "c/6.png"}
+
+
 @pytest.fixture
 def files() -> Files:
     """Images of three classes, all different."""
@@ -57,6 +64,10 @@ def files() -> Files:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "letters.tar"
+
+
+def classes(names: set[str]) -> Counter[str]:
+    return Counter(name.split("/")[0] for name in names)
 
 
 def write_tar(files: Mapping[str, bytes], path: Path, mode: str = "w") -> Path:
@@ -85,25 +96,6 @@ def refusal(path: Path) -> str:
         list(read_tarball(path, CONFIG))
     assert "\n" not in str(refused.value)
     return str(refused.value)
-
-
-def test_what_is_written_is_read_again(path: Path, files: Files) -> None:
-    letters = [
-        Letter(name, png, f"Face, {i}", 'The "family"', "serif", "capital")
-        for i, (name, png) in enumerate(files.items())
-    ]
-    write_tarball(path, iter(letters))
-    assert list(read_tarball(path, CONFIG)) == list(files.items())
-    manifest = read_manifest(path)
-    assert list(manifest) == list(files)
-    for letter in letters:
-        assert manifest[letter.filename] == {
-            "file": letter.filename,
-            "typeface": letter.typeface,
-            "family": letter.family,
-            "style": letter.style,
-            "case": letter.case,
-        }
 
 
 @pytest.mark.parametrize("name", ["manifest.csv", "./manifest.csv"])
@@ -300,3 +292,60 @@ def test_a_missing_tarball_is_refused(path: Path) -> None:
 def test_a_folder_in_place_of_the_tarball_is_refused(path: Path) -> None:
     path.mkdir()
     assert str(path) in refusal(path)
+
+
+def test_each_class_has_the_same_share_of_each_split(path: Path, files: Files) -> None:
+    train, test = split_files(write_tar(files, path), CONFIG)
+    assert classes(train) == {"a": 4, "b": 4, "c": 4}
+    assert classes(test) == {"a": 2, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_file_is_in_both_splits_and_each_is_of_the_tarball(
+    path: Path, files: Files, seed: int
+) -> None:
+    train, test = split_files(write_tar(files, path), replace(CONFIG, seed=seed))
+    assert not train & test
+    assert train | test < files.keys()
+
+
+def test_the_same_seed_splits_the_same_way_and_another_seed_another(
+    path: Path, files: Files
+) -> None:
+    tarball = write_tar(files, path)
+    assert split_files(tarball, CONFIG) == split_files(tarball, CONFIG)
+    splits = [split_files(tarball, replace(CONFIG, seed=seed)) for seed in range(5)]
+    assert len({frozenset(train) for train, _ in splits}) == 5
+    assert len({frozenset(test) for _, test in splits}) == 5
+
+
+def test_classes_are_split_independently(path: Path, files: Files) -> None:
+    train, _ = split_files(write_tar(files, path), CONFIG)
+    numbers = {name: {file[2:] for file in train if file[0] == name} for name in "abc"}
+    assert not numbers["a"] == numbers["b"] == numbers["c"]
+
+
+def test_every_version_of_python_splits_the_same_way(path: Path, files: Files) -> None:
+    _, test = split_files(write_tar(files, path), replace(CONFIG, seed=12345))
+    assert test == GOLDEN_TEST_SPLIT
+
+
+def test_which_files_go_where_does_not_depend_on_their_order(path: Path, files: Files) -> None:
+    expected = split_files(write_tar(files, path), CONFIG)
+    shuffled = random.Random(1).sample(sorted(files.items()), len(files))
+    assert list(dict(shuffled)) != list(files)
+    assert split_files(write_tar(dict(shuffled), path), CONFIG) == expected
+
+
+def test_examples_come_in_the_order_of_the_tarball(path: Path, files: Files) -> None:
+    names = {"c/1.png", "a/2.png", "b/0.png"}
+    examples = list(read_examples(write_tar(files, path), CONFIG, names))
+    assert [e.filename for e in examples] == [name for name in files if name in names]
+    assert {e.image.shape for e in examples} == {(SIDE, SIDE, 1)}
+    assert {e.image.dtype for e in examples} == {np.dtype(np.uint8)}
+
+
+def test_all_examples_come_where_none_are_named(path: Path, files: Files) -> None:
+    examples = list(read_examples(write_tar(files, path), CONFIG))
+    assert [e.filename for e in examples] == list(files)
+    assert [e.label for e in examples] == ["abc".index(name[0]) for name in files]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import random
-from collections import Counter
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,11 +13,12 @@ from PIL import Image
 
 from stages.ascii_letter import build_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.write_tfrecords import RAW, RECORDS, main, read_examples, split_files
+from stages.ascii_letter.tarball import split_files
+from stages.ascii_letter.write_tfrecords import RAW, RECORDS, main
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import load_batches
 from stages.mnist.errors import PipelineError
-from tests.ascii_letter.test_tarball import SIDE, Files, encode, write_tar
+from tests.ascii_letter.test_tarball import SIDE, Files, classes, encode, write_tar
 from tests.conftest import Params, write_params
 from tests.mnist import test_dataset
 from tests.mnist.test_files import contents
@@ -28,7 +26,6 @@ from tests.mnist.test_files import contents
 TARBALL, UNSEEN_TARBALL = RAW / "letters.tar", RAW / "unseen.tar"
 TRAIN, TEST, UNSEEN = (RECORDS / f"{split}.tfrecord" for split in ("train", "test", "unseen"))
 N_PER_CLASS = 8  # of which 4 are for training and 2 for testing: 2 are left over
-GOLDEN_TEST_SPLIT = {"a/4.png", "a/5.png", "b/0.png", "b/5.png", "c/4.png", "c/6.png"}
 
 
 class TestAsciiLetterRecords(test_dataset.TestMnistRecords):
@@ -79,10 +76,6 @@ def refusal() -> str:
     return str(refused.value)
 
 
-def classes(names: set[str]) -> Counter[str]:
-    return Counter(name.split("/")[0] for name in names)
-
-
 def written(path: Path, config: AsciiLetterConfig) -> dict[str, tuple[bytes, int]]:
     """The pixels and the label of each image in a split, by its name."""
     return {
@@ -90,55 +83,6 @@ def written(path: Path, config: AsciiLetterConfig) -> dict[str, tuple[bytes, int
         for images, labels, names in load_batches(path, config).as_numpy_iterator()
         for image, label, name in zip(images, labels, names, strict=True)
     }
-
-
-def test_each_class_has_the_same_share_of_each_split(
-    config: AsciiLetterConfig, files: Files
-) -> None:
-    train, test = split_files(write_tar(files, TARBALL), config)
-    assert classes(train) == {"a": 4, "b": 4, "c": 4}
-    assert classes(test) == {"a": 2, "b": 2, "c": 2}
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_no_file_is_in_both_splits_and_each_is_of_the_tarball(
-    config: AsciiLetterConfig, files: Files, seed: int
-) -> None:
-    train, test = split_files(write_tar(files, TARBALL), replace(config, seed=seed))
-    assert not train & test
-    assert train | test < files.keys()
-
-
-def test_the_same_seed_splits_the_same_way_and_another_seed_another(
-    config: AsciiLetterConfig, files: Files
-) -> None:
-    tarball = write_tar(files, TARBALL)
-    assert split_files(tarball, config) == split_files(tarball, config)
-    splits = [split_files(tarball, replace(config, seed=seed)) for seed in range(5)]
-    assert len({frozenset(train) for train, _ in splits}) == 5
-    assert len({frozenset(test) for _, test in splits}) == 5
-
-
-def test_classes_are_split_independently(config: AsciiLetterConfig, files: Files) -> None:
-    train, _ = split_files(write_tar(files, TARBALL), config)
-    numbers = {name: {file[2:] for file in train if file[0] == name} for name in "abc"}
-    assert not numbers["a"] == numbers["b"] == numbers["c"]
-
-
-def test_every_version_of_python_splits_the_same_way(
-    config: AsciiLetterConfig, files: Files
-) -> None:
-    _, test = split_files(write_tar(files, TARBALL), replace(config, seed=12345))
-    assert test == GOLDEN_TEST_SPLIT
-
-
-def test_which_files_go_where_does_not_depend_on_their_order(
-    config: AsciiLetterConfig, files: Files
-) -> None:
-    expected = split_files(write_tar(files, TARBALL), config)
-    shuffled = random.Random(1).sample(sorted(files.items()), len(files))
-    assert list(dict(shuffled)) != list(files)
-    assert split_files(write_tar(dict(shuffled), TARBALL), config) == expected
 
 
 def test_images_beyond_those_asked_for_are_left_out(
@@ -171,20 +115,6 @@ def test_all_unseen_letters_are_written_in_their_order(
     main()
     assert list(written(UNSEEN, config)) == list(unseen_files)
     assert {path.name for path in RECORDS.iterdir()} == {TRAIN.name, TEST.name, UNSEEN.name}
-
-
-def test_examples_come_in_the_order_of_the_tarball(config: AsciiLetterConfig, files: Files) -> None:
-    names = {"c/1.png", "a/2.png", "b/0.png"}
-    examples = list(read_examples(write_tar(files, TARBALL), config, names))
-    assert [e.filename for e in examples] == [name for name in files if name in names]
-    assert {e.image.shape for e in examples} == {(SIDE, SIDE, 1)}
-    assert {e.image.dtype for e in examples} == {np.dtype(np.uint8)}
-
-
-def test_all_examples_come_where_none_are_named(config: AsciiLetterConfig, files: Files) -> None:
-    examples = list(read_examples(write_tar(files, TARBALL), config))
-    assert [e.filename for e in examples] == list(files)
-    assert [e.label for e in examples] == ["abc".index(name[0]) for name in files]
 
 
 def test_what_the_stage_before_builds_is_accepted(

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 from PIL import Image, ImageDraw
 
+from stages.ascii_letter.build_tarball import Letter, write_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.glyphs import Typeface, draw_letter, find_typefaces
-from stages.ascii_letter.tarball import Letter, write_tarball
 from stages.mistakes import show as stage
 from stages.mistakes.show import Judged, accuracy_by, draw_sheet, read_judged
 from stages.mnist.errors import PipelineError
