@@ -17,8 +17,8 @@ CLASSIFIER = Path("data/ascii_letter/classifier.weights.h5")
 
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
-    classifier = train(config, RECORDS, CURVES, FEATURES)
-    with replacing(CLASSIFIER) as weights:
+    with replacing(CURVES) as curves, replacing(CLASSIFIER) as weights:
+        classifier = train(config, RECORDS, curves, FEATURES)
         classifier.save_weights(weights)
     print(f"{CLASSIFIER}: letters classifier")
 

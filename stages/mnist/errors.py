@@ -1,9 +1,14 @@
-"""How a stage ends when something is wrong with what it was given: one line, exit code 1."""
+"""How a stage runs: alone in its clone; where something is wrong it ends with one line, exit code 1."""
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from stages.mnist.files import locked
 
 
 class PipelineError(Exception):
@@ -13,12 +18,22 @@ class PipelineError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Runs a stage. An expected failure is one line on standard error instead of a traceback.
 
+    Where the same stage of this clone still runs, as after a `kill -9` of dvc, it waits for its end:
+    what the older run writes would stand in the place of the newer one's.
+
     Raises:
         SystemExit: code 1 after a PipelineError or an operating system's error (no such file, disk
             full, permission denied), 130 after Ctrl-C.
     """
+    code = Path(inspect.getfile(main))
     try:
-        main()
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(locked(code, wait=False))
+            except BlockingIOError:
+                print("another run of this stage is not over: waiting for its end", file=sys.stderr)
+                stack.enter_context(locked(code))
+            main()
     except (PipelineError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)

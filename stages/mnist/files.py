@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@contextmanager
+def locked(path: Path, wait: bool = True) -> Iterator[bool]:
+    """Holds the lock of a file or folder, which ends with the process at the latest, `kill -9` included.
+
+    Yields:
+        Whether there are locks: Windows and some file systems have none, there it holds nothing.
+
+    Raises:
+        BlockingIOError: another holds it, and `wait` is false.
+    """
+    if sys.platform == "win32":
+        yield False
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = True
+        except BlockingIOError:
+            raise
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yields a path beside `target` to write a file or a folder at; it takes target's place at the end.
 
-    If the block fails, nothing is left and an older `target` stays as it was.
+    If the block fails, nothing is left and an older `target` stays as it was. What a killed process
+    leaves is cleared away by the next one that replaces the same target.
 
     Example:
         >>> with replacing(Path("data/metrics.json")) as path:  # doctest: +SKIP
         ...     path.write_text("{}")
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    prefix = f".{target.name}.building-"
+    with ExitStack() as stack:
+        with locked(target.parent):  # so that nobody clears a new folder that is not locked yet
+            for left in target.parent.glob(f"{glob.escape(prefix)}*"):
+                _clear(left, target)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            stack.enter_context(locked(folder))
         built = folder / target.name  # the same name: Keras goes by its ending
         yield built
         if target.is_dir():
@@ -35,8 +75,15 @@ def replacing(target: Path) -> Iterator[Path]:
             if (folder / ".older").exists():
                 (folder / ".older").rename(target)
             raise
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(folder: Path, target: Path) -> None:
+    """Removes what a killed process left; an older target that it had moved away is put back."""
+    with suppress(BlockingIOError, FileNotFoundError), locked(folder, wait=False) as is_left:
+        if is_left:
+            if not target.exists() and (folder / ".older").exists():
+                (folder / ".older").rename(target)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(target: Path, values: Mapping[str, object]) -> None:

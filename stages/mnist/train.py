@@ -17,8 +17,12 @@ CLASSIFIER = Path("data/mnist/classifier.weights.h5")
 
 def main() -> None:
     config = MnistConfig.from_yaml()
-    classifier = train(config, RECORDS, CURVES)
-    with replacing(FEATURES) as features, replacing(CLASSIFIER) as weights:
+    with (
+        replacing(CURVES) as curves,
+        replacing(FEATURES) as features,
+        replacing(CLASSIFIER) as weights,
+    ):
+        classifier = train(config, RECORDS, curves)
         classifier.get_layer("features").save_weights(features)
         classifier.save_weights(weights)
     print(f"{CLASSIFIER}: digits classifier, {FEATURES}: its features")

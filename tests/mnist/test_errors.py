@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import sys
+import threading
+from pathlib import Path
+
 import pytest
 
 from stages.mnist.errors import PipelineError, run
+from stages.mnist.files import locked
 
 
 @pytest.mark.parametrize(
@@ -54,3 +59,16 @@ def test_a_stage_that_succeeds_runs_once_and_says_nothing(
     run(lambda: calls.append("run"))
     assert calls == ["run"]
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
+def test_a_stage_waits_for_another_run_of_it_to_end(capsys: pytest.CaptureFixture[str]) -> None:
+    order: list[str] = []
+    with locked(Path(__file__)):
+        second = threading.Thread(target=run, args=[lambda: order.append("second")])
+        second.start()
+        second.join(0.2)
+        order.append("first")
+    second.join()
+    assert order == ["first", "second"]
+    assert capsys.readouterr().err.startswith("another run of this stage is not over")

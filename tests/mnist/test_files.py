@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from stages.mnist.files import replacing, write_csv, write_json
+from tests.conftest import ROOT
+
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -146,3 +152,73 @@ def test_json_that_cannot_be_written_leaves_the_older_file(tmp_path: Path) -> No
     with pytest.raises(TypeError):
         write_json(target, {"loss": object()})
     assert contents(tmp_path) == before
+
+
+ENTER_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+from stages.mnist.files import replacing
+with replacing(Path(sys.argv[1])) as path:
+    path.mkdir()
+    (path / "half").write_text("half")
+    if sys.argv[2] == "wait":
+        print("writing", flush=True)
+        sys.stdin.read()
+    if sys.argv[2] == "between":
+        Path(sys.argv[1]).rename(path.parent / ".older")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def die(target: Path, when: str) -> None:
+    command = [sys.executable, "-c", ENTER_AND_DIE, str(target), when]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -signal.SIGKILL
+
+
+@on_posix
+def test_what_a_killed_process_left_is_cleared_by_the_next(tmp_path: Path) -> None:
+    target = tmp_path / "raw"
+    die(target, "writing")
+    (half,) = tmp_path.iterdir()
+    with replacing(target) as path:
+        assert not half.exists()
+        path.write_text("new")
+    assert contents(tmp_path) == {"raw": b"new"}
+
+
+@on_posix
+def test_an_older_folder_that_a_killed_process_moved_away_comes_back(tmp_path: Path) -> None:
+    target = tmp_path / "raw"
+    target.mkdir()
+    (target / "old").write_text("old")
+    die(target, "between")
+    assert not target.exists()
+    with replacing(target) as path:
+        assert contents(target) == {"old": b"old"}
+        path.mkdir()
+    assert list(tmp_path.rglob("*")) == [target]
+
+
+@on_posix
+def test_what_a_living_process_is_writing_is_left_alone(tmp_path: Path) -> None:
+    target = tmp_path / "raw"
+    with subprocess.Popen(
+        [sys.executable, "-c", ENTER_AND_DIE, str(target), "wait"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"writing\n"
+        before = contents(tmp_path)
+        with replacing(target) as path:
+            path.write_text("new")
+        assert contents(tmp_path) == before | {"raw": b"new"}
+
+
+def test_a_users_own_hidden_folder_is_left_alone(tmp_path: Path) -> None:
+    mine = tmp_path / ".raw.backup"
+    mine.mkdir()
+    with replacing(tmp_path / "raw") as path:
+        path.write_text("new")
+    assert mine.is_dir()

@@ -206,8 +206,14 @@ def test_the_stage_writes_the_classifier_and_the_features_within_it(
 ) -> None:
     stage.RECORDS.parent.mkdir(parents=True)
     shutil.copy(trained.train_records, stage.RECORDS)
-    monkeypatch.setattr(stage, "train", lambda *_: trained.classifier)
+
+    def train(config: MnistConfig, records: Path, curves: Path) -> Any:
+        shutil.copytree(trained.curves, curves)
+        return trained.classifier
+
+    monkeypatch.setattr(stage, "train", train)
     stage.main()
+    assert contents(stage.CURVES) == contents(trained.curves)
     features, classifier = build_features(trained.config), build_classifier(trained.config)
     load_weights(features, project / "data/mnist/features.weights.h5")
     load_weights(classifier, project / "data/mnist/classifier.weights.h5")
