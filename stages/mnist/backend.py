@@ -23,7 +23,7 @@ def _standard_error_held_back() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not Ctrl-C
             held.seek(0)
             os.write(saved, held.read())
             raise
