@@ -25,7 +25,7 @@ class AsciiLetterConfig(MnistConfig):
     """Letters of each class to draw in the unseen families, half of them capitals."""
     unseen_families: Annotated[list[str], Len(1)]
     """Typeface families that are kept out of training and test, see `glyphs.py`."""
-    letter_size: Annotated[int, Ge(8)]
+    letter_size: Annotated[int, Ge(8), Le(512)]
     """Font size, pixels an em; a capital is about 0.7 em high. Where a letter would not fit, it is less."""
     off_center: Annotated[float, Ge(0), Le(16)]
     """Pixels that a letter stands off the centre at most, along each axis, either way."""

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from stages.mnist.params import STRICT, Params
 
-Count = Annotated[int, Ge(1)]
+Count = Annotated[int, Ge(1), Le(2**31 - 1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 """A share of a whole, 0 included and 1 not."""
 
@@ -30,12 +30,12 @@ class MnistConfig(Params):
     seed: Annotated[int, Ge(0), Lt(2**32)]
     """Seeds the split, the weights, the order of the examples, dropout and augmentation."""
 
-    n_classes: Annotated[int, Ge(2)]
+    n_classes: Annotated[int, Ge(2), Le(100_000)]
     n_train_samples: Count
     n_test_samples: Count
-    image_height: Annotated[int, Ge(8)]
+    image_height: Annotated[int, Ge(8), Le(512)]
     """Pixels. Each of two convolutions takes 1 off each side; pooling halves what is left."""
-    image_width: Annotated[int, Ge(8)]
+    image_width: Annotated[int, Ge(8), Le(512)]
     """Pixels."""
     n_channels: Annotated[int, AfterValidator(_grey_or_rgb)]
     """1 for grey, 3 for RGB."""
@@ -45,7 +45,7 @@ class MnistConfig(Params):
     """Examples among which the next one of a batch is drawn; the whole split mixes best."""
     max_rotation: Annotated[float, Ge(0), Le(180)]
     """Augmentation: degrees, either way. 0 in all four keys turns it off."""
-    max_shift: Annotated[float, Ge(0)]
+    max_shift: Annotated[float, Ge(0), Le(512)]
     """Augmentation: pixels, along each axis, either way."""
     max_zoom: Rate
     """Augmentation: 0.1 for 1 / 1.1 to 1 / 0.9 of the size."""
