@@ -5,6 +5,7 @@ Import them from here, and only in modules that compute: it costs seconds a proc
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import tempfile
@@ -32,7 +33,23 @@ def _standard_error_held_back() -> Iterator[None]:
             os.close(saved)
 
 
-with _standard_error_held_back():
+@contextmanager
+def _imported_fast() -> Iterator[None]:
+    """Keeps the garbage collector from half a million objects that stay, and Keras from matplotlib."""
+    gc.disable()
+    is_hidden = "matplotlib" not in sys.modules
+    if is_hidden:
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]  # for an ImportError
+    try:
+        yield
+    finally:
+        if is_hidden:
+            del sys.modules["matplotlib"]
+        gc.freeze()
+        gc.enable()
+
+
+with _standard_error_held_back(), _imported_fast():
     import keras
     import tensorflow as tf
 
