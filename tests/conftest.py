@@ -64,6 +64,12 @@ def _tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
         "n_train_samples": 104,
         "n_test_samples": 26,
     }
+    params["transfer"] |= {
+        "labels_per_class": [1, 2],
+        "n_unseen_per_class": 2,
+        "n_seeds": 2,
+        "n_steps": 2,
+    }
     return params
 
 

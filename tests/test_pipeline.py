@@ -26,6 +26,7 @@ STAGES = [
     "train_mnist",
     "fine_tune_ascii",
     "evaluate",
+    "transfer_curve",
 ]
 
 
@@ -107,6 +108,7 @@ def test_what_git_sees_after_a_run_is_the_lock_and_what_can_be_compared(
             "sheet.png",
         )
     ]
+    expected += [f"data/transfer/{name}" for name in ("curve.csv", "curve.png", "metrics.json")]
     expected += [
         f"data/{pipeline}/{name}"
         for pipeline in ("ascii_letter", "mnist")
@@ -137,6 +139,7 @@ def test_a_second_run_has_nothing_to_do(repository: Repository) -> None:
         ("freeze_features=true", ["fine_tune_ascii"]),
         ("optimizer=adamw", ["fine_tune_ascii", "train_mnist"]),
         ("ascii_letter.off_center=1", ["build_ascii_tarball"]),
+        ("transfer.n_steps=3", ["transfer_curve"]),
     ],
 )
 def test_an_override_changes_the_stages_that_use_it_and_no_other(
