@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from stages.ascii_letter.config import AsciiLetterConfig
 from stages.mnist.backend import keras
 from stages.mnist.dataset import Example, write_splits
 from stages.mnist.model import build_features
+from stages.transfer import curve
 from stages.transfer.config import TransferConfig
 from stages.transfer.measure_curve import FEATURES, RECORDS
 from tests.conftest import Params, write_params
@@ -73,3 +76,9 @@ def make_inputs(folder: Path, params: Params) -> Inputs:
 def inputs(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Inputs:
     """To be read only."""
     return make_inputs(tmp_path_factory.mktemp("transfer"), copy.deepcopy(_tiny_params))
+
+
+def use_processes(patch: pytest.MonkeyPatch, n_processes: int) -> None:
+    """Lets the pool have this number of processes, however many cores there are."""
+    pool = partial(ProcessPoolExecutor, max_workers=n_processes)
+    patch.setattr(curve, "ProcessPoolExecutor", pool)

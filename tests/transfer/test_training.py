@@ -109,7 +109,9 @@ def measured(inputs: Inputs) -> Measured:
         # A process of the pool sets its threads before all else; this one runs already.
         for kind in ("intra", "inter"):
             name = f"set_{kind}_op_parallelism_threads"
-            patch.setattr(tf.config.threading, name, lambda n, kind=kind: settings.append((kind, n)))
+            patch.setattr(
+                tf.config.threading, name, lambda n, kind=kind: settings.append((kind, n))
+            )
         for start, seed in product(STARTS, (0, 1)):
             accuracies[start, seed] = measure_accuracies(
                 config, TRANSFER, inputs.train.parent, inputs.features, start, seed
