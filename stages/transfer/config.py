@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Gt, Le, Len
+from pydantic import AfterValidator
 from pydantic.dataclasses import dataclass
 
 from stages.mnist.config import Count
 from stages.mnist.params import STRICT, Params
+
+
+def _no_repetition(numbers: list[int]) -> list[int]:
+    if len(set(numbers)) < len(numbers):
+        raise ValueError("should not have a number twice")
+    return numbers
 
 
 @dataclass(config=STRICT, frozen=True, kw_only=True)
@@ -18,7 +25,7 @@ class TransferConfig(Params):
     section: ClassVar[str] = "transfer"
     inherits_root: ClassVar[bool] = False
 
-    labels_per_class: Annotated[list[Count], Len(1)]
+    labels_per_class: Annotated[list[Count], Len(1), AfterValidator(_no_repetition)]
     """Training letters of each class, a point of the curve for each number."""
     n_unseen_per_class: Count
     """Unseen letters of each class to measure the accuracy on."""

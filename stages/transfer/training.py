@@ -59,7 +59,7 @@ def measure_accuracies(
     tf.config.experimental.enable_op_determinism()
     train = load_split(records / "train.tfrecord", config, max(transfer.labels_per_class))
     unseen = load_split(records / "unseen.tfrecord", config, transfer.n_unseen_per_class)
-    keras.utils.set_random_seed(config.seed + seed)
+    keras.utils.set_random_seed((config.seed + seed) % 2**32)
     trainer = Trainer(config, transfer, start, train, unseen, features)
     accuracies = []
     for n_labels in transfer.labels_per_class:
@@ -144,13 +144,22 @@ class Trainer:
         self._initial = [variable.numpy() for variable in self._variables]
 
     def run(self, batches: npt.NDArray[np.intp]) -> float:
-        """Trains from the start, a step a batch of indices; returns the test accuracy, 0..1."""
+        """Trains from the start, a step a batch of indices; returns the test accuracy, 0..1.
+
+        Raises:
+            PipelineError: the loss grew beyond all numbers.
+        """
         for variable, value in zip(self._variables, self._initial, strict=True):
             variable.assign(value)
         for step, batch in enumerate(batches):
             cosine = math.cos(math.pi * step / len(batches))
             self.optimizer.learning_rate.assign(self.rate * (1 + cosine) / 2)
-            self.model.train_on_batch(self.train.images[batch], self.train.labels[batch])
+            loss = self.model.train_on_batch(self.train.images[batch], self.train.labels[batch])
+            if not math.isfinite(loss):
+                raise PipelineError(
+                    "transfer: a training diverged, its loss is no number: "
+                    "lower transfer.learning_rate in params.yaml"
+                )
         predicted = _apply(self.model, self.test.images).argmax(axis=1)
         return float(np.mean(predicted == self.test.labels))
 
