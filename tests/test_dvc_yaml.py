@@ -9,6 +9,7 @@ import math
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from modulefinder import ModuleFinder
 from pathlib import Path
@@ -22,6 +23,7 @@ from dvc.utils.serialize import modify_yaml
 from PIL import Image
 
 import stages.mnist.params
+from stages.mnist.backend import tf
 from stages.mnist.params import read_params
 from tests.conftest import ROOT, Params, copy_project, write_params
 
@@ -186,6 +188,11 @@ def run(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        # The trainings of transfer_curve, too; a process that runs already keeps its threads.
+        pool = "stages.transfer.curve.ProcessPoolExecutor"
+        patch.setattr(pool, lambda **_: ThreadPoolExecutor(1))
+        patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda _: None)
+        patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
         for name, stage in loaded.items():
             before = files()
             used = result.used.setdefault(name, set())
@@ -353,6 +360,11 @@ METRICS = {
     },
     "data/mistakes/ceiling.json": {"shared", "shared_unseen", "ceiling", "ceiling_unseen"},
     "data/mnist/metrics.json": {*RATES},
+    "data/transfer/metrics.json": {
+        f"labels_{n_labels}.transfer_gain{bound}"
+        for n_labels in (1, 2)  # tiny
+        for bound in ("", "_low", "_high")
+    },
 }
 
 
