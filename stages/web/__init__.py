@@ -1,0 +1,1 @@
+"""The letters classifier for the page that people draw on."""

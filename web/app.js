@@ -1,0 +1,153 @@
+// The page: from a hand's movements to three guesses.
+import {load} from './classifier.js';
+import {render, trace} from './strokes.js';
+
+const PEN = 26; // of the pad's 560
+const STEP = 14; // how far a key moves the pen
+const N_SHOWN = 3;
+const MOVES = {
+  ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
+  Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
+};
+
+const [pad, seen, guesses, status] = ['pad', 'seen', 'guesses', 'status'].map((id) => document.getElementById(id));
+const context = pad.getContext('2d');
+const strokes = [];
+const keyboard = {at: [pad.width / 2, pad.height / 2], used: false, down: false};
+let pointer = null; // the id of the pointer that is drawing
+let classifier = null;
+
+function redraw() {
+  context.clearRect(0, 0, pad.width, pad.height);
+  context.strokeStyle = getComputedStyle(pad).color;
+  trace(context, strokes, PEN);
+  if (!keyboard.used) return;
+  context.strokeStyle = getComputedStyle(pad).accentColor;
+  context.lineWidth = 4;
+  context.beginPath();
+  context.arc(...keyboard.at, keyboard.down ? PEN / 2 : PEN, 0, 2 * Math.PI);
+  context.stroke();
+}
+
+function classify() {
+  redraw();
+  if (!classifier) return;
+  const pixels = render(seen, strokes, classifier.inkSize);
+  const ranked = strokes.length ? rank(classifier.predict(pixels)) : [];
+  guesses.replaceChildren(...ranked.map(row));
+  status.textContent = ranked.length ? sentence(ranked) : 'Ready. Draw a capital or a small letter.';
+}
+
+function rank(probabilities) {
+  return classifier.classes
+    .map((name, i) => ({name: name.toUpperCase(), probability: probabilities[i]}))
+    .sort((a, b) => b.probability - a.probability)
+    .slice(0, N_SHOWN);
+}
+
+const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
+
+function sentence([first, second]) {
+  return first.probability >= classifier.sure
+    ? `This is ${first.name}.`
+    : `Not sure: ${first.name}, or perhaps ${second.name}.`;
+}
+
+function row({name, probability}) {
+  const [item, letter, bar, share] = ['li', 'b', 'span', 'span'].map((tag) => document.createElement(tag));
+  letter.textContent = name;
+  bar.className = 'bar';
+  bar.style.setProperty('--share', probability);
+  share.textContent = percent(probability);
+  item.append(letter, bar, share);
+  return item;
+}
+
+const inside = (value) => Math.min(Math.max(value, 0), pad.width);
+
+/** Where on the pad an event is; the pad may be shown in any size. */
+function place(event) {
+  const box = pad.getBoundingClientRect();
+  const scale = pad.width / pad.clientWidth;
+  return [
+    inside((event.clientX - box.left - pad.clientLeft) * scale),
+    inside((event.clientY - box.top - pad.clientTop) * scale),
+  ];
+}
+
+pad.addEventListener('pointerdown', (event) => {
+  if (event.button || pointer !== null) return; // one finger draws, others rest
+  pointer = event.pointerId;
+  pad.setPointerCapture(pointer);
+  keyboard.used = keyboard.down = false;
+  strokes.push([place(event)]);
+  redraw();
+});
+
+pad.addEventListener('pointermove', (event) => {
+  if (event.pointerId !== pointer) return;
+  const between = event.getCoalescedEvents();
+  strokes.at(-1).push(...(between.length ? between : [event]).map(place));
+  redraw();
+});
+
+pad.addEventListener('lostpointercapture', () => { // lifted, or taken away by the system
+  pointer = null;
+  classify();
+});
+
+pad.addEventListener('keydown', (event) => {
+  if (pointer !== null || event.ctrlKey || event.metaKey || event.altKey) return;
+  const move = MOVES[event.key];
+  if (event.key === ' ' && !event.repeat) {
+    keyboard.down = !keyboard.down;
+    if (keyboard.down) strokes.push([keyboard.at]);
+    else classify();
+  } else if (move) {
+    keyboard.at = keyboard.at.map((value, axis) => inside(value + STEP * move[axis]));
+    if (keyboard.down) strokes.at(-1).push(keyboard.at);
+  } else if (event.key !== ' ') {
+    return;
+  }
+  keyboard.used = true;
+  if (event.key === ' ' && keyboard.down) status.textContent = 'The pen is down.';
+  event.preventDefault(); // the page would scroll
+  redraw();
+});
+
+pad.addEventListener('blur', () => { // a pen that is left lifts itself
+  if (keyboard.down) classify();
+  keyboard.used = keyboard.down = false;
+  redraw();
+});
+
+function undo() {
+  keyboard.down = false;
+  strokes.pop();
+  classify();
+}
+
+function clear() {
+  keyboard.down = false;
+  strokes.length = 0;
+  classify();
+}
+
+document.getElementById('undo').addEventListener('click', undo);
+document.getElementById('clear').addEventListener('click', clear);
+document.addEventListener('keydown', (event) => {
+  if (pointer !== null) return;
+  if (event.key === 'Backspace' || (event.key === 'z' && (event.ctrlKey || event.metaKey))) undo();
+  else if (event.key === 'Escape' || event.key === 'Delete') clear();
+});
+matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
+
+try {
+  classifier = await load('model/model.json');
+  seen.width = seen.height = classifier.side;
+  document.body.dataset.state = 'ready';
+  classify();
+} catch (error) {
+  document.body.dataset.state = 'failed';
+  status.textContent = `The model could not be loaded: ${error.message}`;
+}
