@@ -9,16 +9,20 @@ COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate pyproject.toml
 # What `make report` compares with.
 BASE ?= main
+# Where `make serve` serves.
+PORT ?= 8000
+# TensorFlow.js, for the page; the tests do without it where there is no npm.
+TENSORFLOW_JS := web/node_modules/.package-lock.json
 # Of the metrics, `make experiments` shows the letters' accuracies and loss, and the digits' accuracy.
 COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|ceiling|shared|Created'
 COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen|loss)$$' \
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report test lint format verify lock install clean
+.PHONY: help repro metrics experiments report serve test test-web lint format verify lock install clean
 
 help: ## Show this help
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 repro: $(VENV)/installed ## Make everything that is not up to date, then show the metrics
 	dvc repro
@@ -35,8 +39,16 @@ experiments: $(VENV)/installed ## Show the experiments in a table that fits a te
 report: $(VENV)/installed ## Write what HEAD changes against BASE (make report BASE=main) as Markdown
 	python -m tools.report --base $(BASE) --head HEAD --out report.md
 
-test: $(VENV)/installed-dev ## Run the tests (offline, on data that they make)
+serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (make serve PORT=8000)
+	@dvc repro export_web
+	@python -m tools.serve --port $(PORT)
+
+test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests (offline, on data that they make)
 	python -m pytest
+
+test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, on the trained classifier
+	dvc repro export_web
+	python -m pytest -n 0 -m web tests/web
 
 lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml
 	ruff check .
@@ -60,7 +72,7 @@ lock: $(VENV)/installed-dev ## Write the lock files anew, with the newest versio
 install: $(VENV)/installed-dev ## Make the virtual environment with all that development needs
 
 clean: ## Remove the virtual environment and all that the pipelines made, the cache included
-	rm -rf $(VENV) .dvc/cache .dvc/tmp
+	rm -rf $(VENV) web/node_modules .dvc/cache .dvc/tmp
 	git clean -fdXq data
 
 $(BIN)/python:
@@ -77,4 +89,10 @@ $(VENV)/installed: requirements.txt | $(BIN)/python
 $(VENV)/installed-dev: requirements-dev.txt | $(VENV)/installed
 	@echo "Installing what development needs"
 	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+$(TENSORFLOW_JS): web/package-lock.json
+	@command -v npm > /dev/null || { echo "error: npm is needed, it comes with Node.js"; exit 1; }
+	@echo "Installing TensorFlow.js"
+	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

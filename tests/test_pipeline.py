@@ -27,6 +27,7 @@ STAGES = [
     "fine_tune_ascii",
     "evaluate",
     "transfer_curve",
+    "export_web",
 ]
 
 
@@ -154,7 +155,7 @@ def test_an_override_changes_the_stages_that_use_it_and_no_other(
 def test_an_experiment_trains_with_its_value_and_leaves_the_rest(repository: Repository) -> None:
     before = repository.read("data/mnist/metrics.json")
     output = repository.run("dvc", "exp", "run", "-S", "learning_rate=1e-5")
-    assert stages_run(output) == ["evaluate", "fine_tune_ascii"]
+    assert stages_run(output) == ["evaluate", "export_web", "fine_tune_ascii"]
     diff = json.loads(repository.run("dvc", "metrics", "diff", "HEAD", "--json"))
     assert "loss" in diff["data/ascii_letter/metrics.json"]
     assert "data/mnist/metrics.json" not in diff

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-TRAINED = ("train_mnist", "fine_tune_ascii", "evaluate", "transfer_curve")
+TRAINED = ("train_mnist", "fine_tune_ascii", "evaluate", "transfer_curve", "export_web")
 """The stages that compute in floating point."""
 TOLERANCE = 0.02
 """How far a metric may be from the committed one on another machine, or the width of its interval."""

@@ -91,7 +91,8 @@ pad.addEventListener('pointermove', (event) => {
   redraw();
 });
 
-pad.addEventListener('lostpointercapture', () => { // lifted, or taken away by the system
+pad.addEventListener('lostpointercapture', (event) => { // lifted, or taken away by the system
+  if (event.pointerId !== pointer) return;
   pointer = null;
   classify();
 });
@@ -115,28 +116,31 @@ pad.addEventListener('keydown', (event) => {
   redraw();
 });
 
+pad.addEventListener('focus', () => {
+  keyboard.used = pad.matches(':focus-visible'); // not after a click
+  redraw();
+});
+
 pad.addEventListener('blur', () => { // a pen that is left lifts itself
   if (keyboard.down) classify();
   keyboard.used = keyboard.down = false;
   redraw();
 });
 
-function undo() {
+/** Ends the stroke under way and takes back the last strokes. */
+function takeBack(number) {
+  pointer = null;
   keyboard.down = false;
-  strokes.pop();
+  strokes.splice(Math.max(strokes.length - number, 0));
   classify();
 }
 
-function clear() {
-  keyboard.down = false;
-  strokes.length = 0;
-  classify();
-}
+const undo = () => takeBack(1);
+const clear = () => takeBack(Infinity);
 
 document.getElementById('undo').addEventListener('click', undo);
 document.getElementById('clear').addEventListener('click', clear);
 document.addEventListener('keydown', (event) => {
-  if (pointer !== null) return;
   if (event.key === 'Backspace' || (event.key === 'z' && (event.ctrlKey || event.metaKey))) undo();
   else if (event.key === 'Escape' || event.key === 'Delete') clear();
 });

@@ -11,15 +11,19 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.action_builder import ActionBuilder
-from selenium.webdriver.common.actions.interaction import POINTER_MOUSE, POINTER_TOUCH
+from selenium.webdriver.common.actions.interaction import POINTER_MOUSE
 from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.support.wait import WebDriverWait
 
-from tests.conftest import ROOT
+from stages.ascii_letter.config import AsciiLetterConfig
+from stages.mnist.model import build_classifier
+from stages.web.export import CLASSIFIER, MODEL, main
+from tests.conftest import ROOT, Params, write_params
 from tests.web.letters import Stroke
 from tools.serve import HOST, make_server, page_files
 
@@ -123,7 +127,8 @@ class Page:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    binary = next(filter(None, map(shutil.which, names)), None)
     driver = shutil.which("chromedriver")
     if not binary or not driver:
         pytest.skip("no Chromium: apt-get install chromium chromium-driver")
@@ -153,3 +158,42 @@ def serving(model: Path) -> Iterator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Path:
+    """What the stage makes of random weights, none of them 0 or 1 as they are before training."""
+    folder = tmp_path_factory.mktemp("random")
+    write_params(folder, _tiny_params)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        classifier = build_classifier(AsciiLetterConfig.from_yaml())
+        random = np.random.default_rng(0)
+        for weight in classifier.weights:
+            if len(weight.shape) == 1:
+                weight.assign(random.uniform(0.1, 1, weight.shape))
+        CLASSIFIER.parent.mkdir(parents=True)
+        classifier.save_weights(CLASSIFIER)
+        main()
+    return folder / MODEL
+
+
+@pytest.fixture(scope="module")
+def page(browser: Any, random_model: Path) -> Iterator[Page]:
+    """The page with a model of random weights."""
+    with serving(random_model) as address:
+        page = Page(browser, address)
+        page.open()
+        yield page
+        browser.get("about:blank")  # lets go of the server
+
+
+@pytest.fixture(scope="module")
+def trained_page(browser: Any) -> Iterator[Page]:
+    """The page with the model that `dvc repro export_web` made."""
+    assert (ROOT / MODEL).is_dir(), f"{MODEL} is missing: make test-web makes it"
+    with serving(ROOT / MODEL) as address:
+        page = Page(browser, address)
+        page.open()
+        yield page
+        browser.get("about:blank")
