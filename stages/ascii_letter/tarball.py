@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageOps
 
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
@@ -105,16 +105,27 @@ def _check_end(tar: tarfile.TarFile) -> None:
         raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
 
 
-def decode_image(name: str, content: bytes, config: MnistConfig) -> npt.NDArray[np.uint8]:
+def decode_image(
+    name: str, content: bytes, config: MnistConfig, fit: bool = False
+) -> npt.NDArray[np.uint8]:
     """Decodes an image file: uint8 0..255 [image_height, image_width, n_channels].
 
+    Args:
+        name: what an error calls it.
+        content: the bytes of the file.
+        config: image_height, image_width, and n_channels, for mode L or RGB.
+        fit: any size and mode is made to fit: converted, scaled with its aspect ratio, on black.
+
     Raises:
-        PipelineError: it is no image, or not of the size and the mode that the config says.
+        PipelineError: it is no image, or (unless `fit`) of another size or mode.
     """
     size = config.image_width, config.image_height
     mode = "L" if config.n_channels == 1 else "RGB"
     try:
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content)) as opened:
+            image: Image.Image = opened
+            if fit:
+                image = ImageOps.pad(ImageOps.exif_transpose(opened).convert(mode), size)
             if image.size != size or image.mode != mode:
                 raise PipelineError(
                     f"{name}: an image of {image.width}x{image.height} pixels in mode {image.mode}, "
@@ -160,9 +171,9 @@ def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]
 
 
 def read_examples(
-    tarball: Path, config: MnistConfig, names: set[str] | None = None
+    tarball: Path, config: MnistConfig, names: set[str] | None = None, fit: bool = False
 ) -> Iterator[Example]:
-    """Yields the named images of a tarball, or all, in its order.
+    """Yields the named images of a tarball, or all, in its order; see `decode_image` for `fit`.
 
     Raises:
         PipelineError: a file is no image, or not of the size and the channels that the params say.
@@ -173,4 +184,5 @@ def read_examples(
     labels = {name: label for label, name in enumerate(config.class_names)}
     for name, content in read_tarball(tarball, config):
         if names is None or name in names:
-            yield Example(decode_image(name, content, config), labels[name.split("/")[0]], name)
+            image = decode_image(name, content, config, fit)
+            yield Example(image, labels[name.split("/")[0]], name)

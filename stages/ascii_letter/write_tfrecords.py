@@ -22,7 +22,6 @@ def main() -> None:
         "unseen": read_examples(RAW / "unseen.tar", config),
     }
     write_splits(RECORDS, splits, config)
-    print(f"{RECORDS}: {len(train)} train letters, {len(test)} test letters, and the unseen ones")
 
 
 if __name__ == "__main__":

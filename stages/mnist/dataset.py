@@ -18,6 +18,7 @@ Any tf.data program reads an image with
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,7 +50,8 @@ def write_splits(
 ) -> None:
     """Writes the examples of each split, in the order given, to folder/SPLIT.tfrecord.
 
-    Same examples, same bytes. Examples are streamed. The folder appears whole or not at all.
+    Same examples, same bytes. Examples are streamed. The folder appears whole or not at all. At the
+    end a line says how many there are of each split.
 
     Raises:
         PipelineError: an image has another shape or type than the config says, a label is out of
@@ -57,11 +59,13 @@ def write_splits(
         OSError: the disk is full, or the folder not writable.
     """
     first_seen: dict[bytes, tuple[str, str]] = {}
+    counts: Counter[str] = Counter()
     with replacing(folder) as built, _writing(folder):
         built.mkdir()
         for split, examples in splits.items():
             with tf.io.TFRecordWriter(str(built / f"{split}.tfrecord")) as writer:
                 for example in tqdm(examples, split, unit=" images", disable=None):
+                    counts[split] += 1
                     writer.write(_serialize(example, config))
                     digest = hashlib.blake2b(example.image.tobytes(), digest_size=16).digest()
                     other, filename = first_seen.setdefault(digest, (split, example.filename))
@@ -70,6 +74,7 @@ def write_splits(
                             f"{example.filename} of the split {split} and {filename} of the split "
                             f"{other} are the same image: leave one of them out"
                         )
+    print(f"{folder}: {', '.join(f'{counts[split]} {split} images' for split in splits)}")
 
 
 def _serialize(example: Example, config: MnistConfig) -> bytes:

@@ -35,7 +35,6 @@ def main() -> None:
         "test": draw_examples(RAW, "t10k", config.n_test_samples, config.seed),
     }
     write_splits(RECORDS, splits, config)
-    print(f"{RECORDS}: {config.n_train_samples} train digits, {config.n_test_samples} test digits")
 
 
 if __name__ == "__main__":

@@ -245,6 +245,43 @@ def test_a_wrong_image_is_refused_with_its_name(content: bytes, reason: str) -> 
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [
+        ("BMP", "L"),
+        ("GIF", "P"),
+        ("JPEG", "CMYK"),
+        ("JPEG", "RGB"),
+        ("PNG", "1"),
+        ("PNG", "LA"),
+        ("PNG", "RGBA"),
+        ("TIFF", "RGB"),
+        ("WEBP", "RGB"),
+    ],
+)
+def test_any_image_can_be_made_to_fit(kind: str, mode: str) -> None:
+    drawn = Image.new("L", (80, 80))
+    drawn.paste(255, (0, 20, 80, 60))  # a bar across the middle half
+    file = io.BytesIO()
+    drawn.convert("RGB").convert(mode).save(file, kind)
+    image = decode_image("b/0", file.getvalue(), CONFIG, fit=True)
+    assert image.shape == (SIDE, SIDE, 1)
+    assert image.dtype == np.dtype(np.uint8)
+    assert image[[0, 7]].max() < 50
+    assert image[[3, 4]].min() > 200
+
+
+def test_what_is_made_to_fit_keeps_its_aspect_ratio() -> None:
+    wide = decode_image("b/0", encode(1, size=(64, 16)), CONFIG, fit=True)
+    assert wide[:3].max() == wide[5:].max() == 0
+    assert wide[3:5].min() > 0
+
+
+def test_what_is_no_image_cannot_be_made_to_fit() -> None:
+    with pytest.raises(PipelineError, match=r"^b/0.png: cannot be read as an image: "):
+        decode_image("b/0.png", b"text", CONFIG, fit=True)
+
+
 def cut(content: bytes, at: int) -> bytes:
     assert 0 < at < len(content)
     return content[:at]

@@ -131,7 +131,7 @@ def test_what_the_stage_before_builds_is_accepted(
         assert {(name[0], label) for name, (_, label) in split.items()} == {
             (name, label) for label, name in enumerate(config.class_names)
         }
-    printed = f"{RECORDS}: 104 train letters, 26 test letters, and the unseen ones\n"
+    printed = f"{RECORDS}: 104 train images, 26 test images, 104 unseen images\n"
     assert capsys.readouterr().out.endswith(printed)
 
 
