@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 def table(data: Path) -> Iterator[str]:
     """Yields the lines of the table for the metric files in a folder."""
     yield _row("what", "result", "95 % interval")
-    yield f"|{'-' * 51}|{'-' * 13}|{'-' * 22}|"
+    yield f"|{'-' * 52}|{'-' * 13}|{'-' * 22}|"
     digits, letters = (_read(data / name / "metrics.json") for name in ("mnist", "ascii_letter"))
     for name, metrics, key in (
         ("digits, accuracy on the test images", digits, "accuracy"),
@@ -36,7 +37,7 @@ def _points(metrics: dict[str, float], key: str) -> tuple[str, str]:
 
 
 def _row(what: str, result: str, interval: str) -> str:
-    return f"| {what:49} | {result:>11} | {interval:>20} |"
+    return f"| {what:50} | {result:>11} | {interval:>20} |"
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -44,5 +45,12 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
+def main() -> None:
+    try:
+        print("\n".join(table(Path("data"))))
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename} is missing: run `make repro`")
+
+
 if __name__ == "__main__":
-    print("\n".join(table(Path("data"))))
+    main()
