@@ -55,7 +55,7 @@ def main() -> None:
     config, transfer = AsciiLetterConfig.from_yaml(), TransferConfig.from_yaml()
     n_points = len(STARTS) * transfer.n_seeds * len(transfer.labels_per_class)
     trainings = measure_points(config, transfer, RECORDS, FEATURES)
-    points = list(tqdm(trainings, "trainings", n_points, disable=None))
+    points = list(tqdm(trainings, "trainings", n_points, disable=None, mininterval=0, smoothing=0))
     gains = transfer_gains(points)
     write_json(METRICS, gains)
     write_csv(CURVE, Point._fields, points)
