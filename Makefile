@@ -19,7 +19,7 @@ COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report serve test test-web lint format verify lock install clean
+.PHONY: help repro metrics experiments report cards serve test test-web lint format verify lock install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ experiments: $(VENV)/installed ## Show the experiments in a table that fits a te
 
 report: $(VENV)/installed ## Write what HEAD changes against BASE (make report BASE=main) as Markdown
 	python -m tools.report --base $(BASE) --head HEAD --out report.md
+
+cards: $(VENV)/installed ## Write the figures of the metric files into the cards and the README
+	@python -m tools.cards
 
 serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (make serve PORT=8000)
 	@dvc repro export_web
