@@ -13,13 +13,16 @@ BASE ?= main
 PORT ?= 8000
 # TensorFlow.js, for the page; the tests do without it where there is no npm.
 TENSORFLOW_JS := web/node_modules/.package-lock.json
+# How many damaged inputs `make fuzz` tries on each reader, and when `make chaos` kills.
+CASES ?= 20000
+MOMENTS ?= 20
 # Of the metrics, `make experiments` shows the letters' accuracies and loss, and the digits' accuracy.
 COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|ceiling|shared|Created'
 COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen|loss)$$' \
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards serve test test-web lint format verify lock install clean
+.PHONY: help repro metrics experiments report cards serve test test-web lint format verify lock notice fuzz chaos install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -71,6 +74,15 @@ verify: $(VENV)/installed ## Make everything in a fresh clone of HEAD, and compa
 lock: $(VENV)/installed-dev ## Write the lock files anew, with the newest versions that pyproject.toml admits
 	$(COMPILE) --upgrade -o requirements.txt
 	$(COMPILE) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
+
+notice: $(VENV)/installed-dev ## Write the licences of what the lock file installs to NOTICE
+	python -m tools.notice
+
+fuzz: $(VENV)/installed-dev ## Try CASES damaged inputs on each reader (make fuzz CASES=100000)
+	CASES=$(CASES) python -m pytest -m fuzz tests/reliability
+
+chaos: $(VENV)/installed-dev ## Kill each stage, and dvc, at MOMENTS moments, and compare what comes out
+	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability
 
 install: $(VENV)/installed-dev ## Make the virtual environment with all that development needs
 
