@@ -13,6 +13,7 @@ import io
 import lzma
 import random
 import tarfile
+import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
@@ -29,28 +30,42 @@ from stages.mnist.errors import PipelineError
 if TYPE_CHECKING:
     from stages.mnist.dataset import Example
 
-_PILLOW_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    NotImplementedError,
-    Image.DecompressionBombError,
-)
+_MOST_BYTES = 1 << 27
+"""More than an image file has, less than a bomb."""
+_MOST_EXPANDED, _MOST_EXPANSION = 1 << 30, 100
+"""Bytes to read, and how many times the tarball's own size: a bomb has more than both."""
+
+
+class _Member(tarfile.TarInfo):
+    """A member that fits into memory, its name and its other attributes too, however long."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Member:
+        member = super().frombuf(buf, encoding, errors)
+        _check_size(member)
+        return member
+
+
+def _check_size(member: tarfile.TarInfo) -> None:
+    if member.size > _MOST_BYTES:
+        raise tarfile.TarError(f"{member.name!r} is larger than {_MOST_BYTES} bytes")
 
 
 def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, bytes]]:
     """Yields name, class/file, and content of each image file; leaves the manifest out.
 
     Raises:
-        PipelineError: the tarball cannot be read or is damaged, or has a member that is no file in
-            the folder of a class, or one name twice.
+        PipelineError: the tarball cannot be read or is damaged or a bomb, or has a member that is
+            no file in the folder of a class, a name that cannot be printed, or one name twice.
     """
     seen: set[str] = set()
     try:
-        with tarfile.open(tarball) as tar:
+        with tarfile.open(tarball, tarinfo=_Member) as tar:
+            most_expanded = max(_MOST_EXPANDED, _MOST_EXPANSION * tarball.stat().st_size)
             for member in tar:
                 name = member.name.removeprefix("./")
+                if tar.offset > most_expanded:
+                    raise tarfile.TarError(f"expands to more than {most_expanded} bytes")
                 if member.isdir() or name == "manifest.csv":
                     continue
                 file = tar.extractfile(member) if member.isreg() else None
@@ -60,9 +75,12 @@ def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, byte
                         f"{tarball}: {name!r} is no file in the folder of a class "
                         f"({config.class_names[0]}/ to {config.class_names[-1]}/): take it out"
                     )
+                if not name.isprintable():
+                    raise PipelineError(f"{tarball}: {name!r} cannot be printed: rename it")
                 if name in seen:
                     raise PipelineError(f"{tarball}: {name!r} stands there twice: take one out")
                 seen.add(name)
+                _check_size(member)  # again: that of a sparse file was not in its header
                 yield name, file.read()
             _check_end(tar)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
@@ -77,7 +95,7 @@ def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
         PipelineError: the tarball cannot be read, or has no manifest.
     """
     try:
-        with tarfile.open(tarball) as tar:
+        with tarfile.open(tarball, tarinfo=_Member) as tar:
             names = [name for name in tar.getnames() if name.removeprefix("./") == "manifest.csv"]
             file = tar.extractfile(names[0]) if names else None
             if file is None:
@@ -122,7 +140,11 @@ def decode_image(
     size = config.image_width, config.image_height
     mode = "L" if config.n_channels == 1 else "RGB"
     try:
-        with Image.open(io.BytesIO(content)) as opened:
+        with warnings.catch_warnings():
+            # A size that must be this one is compared, any other must not be a bomb's.
+            warnings.simplefilter("error" if fit else "ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(content))
+        with opened:
             image: Image.Image = opened
             if fit:
                 image = ImageOps.pad(ImageOps.exif_transpose(opened).convert(mode), size)
@@ -132,8 +154,11 @@ def decode_image(
                     f"the params ask for {size[0]}x{size[1]} in mode {mode}"
                 )
             return np.asarray(image).reshape(config.image_shape)
-    except _PILLOW_ERRORS as error:
-        raise PipelineError(f"{name}: cannot be read as an image: {error}") from error
+    except PipelineError:
+        raise
+    except Exception as error:  # a decoder that meets damage raises almost anything
+        reason = " ".join(str(error).split())
+        raise PipelineError(f"{name}: cannot be read as an image: {reason}") from error
 
 
 def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]:

@@ -189,9 +189,11 @@ def reading(path: Path) -> Iterator[None]:
         tf.errors.DataLossError,
         tf.errors.InvalidArgumentError,
         tf.errors.FailedPreconditionError,
+        UnicodeDecodeError,  # a file name
     ) as error:
         # What is wrong stands between the name of TensorFlow's iterator and that of its node.
-        reason = " ".join(error.message.split("[[{{")[0].rpartition("iterator: ")[2].split())
+        message = str(getattr(error, "message", error))
+        reason = " ".join(message.split("[[{{")[0].rpartition("iterator: ")[2].split())
         raise PipelineError(
             f"{path}: not the records that the params describe ({reason:.200}); "
             "delete it and run `dvc repro`"

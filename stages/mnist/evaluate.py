@@ -14,7 +14,9 @@ RESULTS = Path("data/mnist")
 
 
 def main() -> None:
-    evaluate_splits(MnistConfig.from_yaml(), CLASSIFIER, RECORDS, RESULTS, ("test",))
+    config = MnistConfig.from_yaml()
+    splits = {"test": config.n_test_samples}
+    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, splits)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,25 +72,42 @@ def evaluate(
 
 
 def evaluate_splits(
-    config: MnistConfig, weights: Path, records: Path, results: Path, splits: Sequence[str]
+    config: MnistConfig, weights: Path, records: Path, results: Path, splits: Mapping[str, int]
 ) -> None:
     """Evaluates a classifier's weights on splits of a folder of records.
 
     Writes results/metrics.json and a results/predictions.csv for the split "test"; any other split
     adds its name: "accuracy_unseen", "accuracy_unseen_low", predictions_unseen.csv.
 
+    Args:
+        config: the architecture and the format of the records.
+        weights: the classifier's.
+        records: a folder with a SPLIT.tfrecord for each split.
+        results: the folder to write into.
+        splits: how many examples each has.
+
     Raises:
-        PipelineError: records or weights are missing, damaged or do not fit the config.
+        PipelineError: records or weights are missing, damaged or do not fit the config, or a split
+            has another number of examples. Nothing is written.
     """
     classifier = build_classifier(config)
     load_weights(classifier, weights)
     metrics: dict[str, float] = {}
-    for split in splits:
-        values, predictions = evaluate(classifier, config, records / f"{split}.tfrecord")
+    tables: dict[str, list[Prediction]] = {}
+    for split, n_examples in splits.items():
+        path = records / f"{split}.tfrecord"
+        values, predictions = evaluate(classifier, config, path)
+        if len(predictions) != n_examples:
+            raise PipelineError(
+                f"{path}: {len(predictions)} examples, the params say {n_examples}: "
+                "delete it and run `dvc repro`"
+            )
         suffix = "" if split == "test" else f"_{split}"
         for key, value in values.items():
             name, _, bound = key.partition("_")
             metrics[f"{name}{suffix}{bound and '_'}{bound}"] = value
-        write_csv(results / f"predictions{suffix}.csv", Prediction._fields, predictions)
+        tables[f"predictions{suffix}.csv"] = predictions
         print(f"{values['accuracy']:.2%} of {len(predictions)} {split} images are right")
+    for name, predictions in tables.items():
+        write_csv(results / name, Prediction._fields, predictions)
     write_json(results / "metrics.json", metrics)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -108,5 +109,5 @@ def _explain(
             remedy = f"did you mean {near[0]}?" if near else "remove it"
             problems.append(f"{place} is not a known key: {remedy}")
         else:
-            problems.append(f"{place}: {problem['msg']}, got {problem['input']!r:.60}")
+            problems.append(f"{place}: {problem['msg']}, got {reprlib.repr(problem['input'])}")
     return " ".join("; ".join(problems).split())
