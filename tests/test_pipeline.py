@@ -36,18 +36,19 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
+        }
 
     def run(self, *command: str, code: int = 0) -> str:
         """Runs a command in the repository; returns what it printed."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env={
-                **os.environ,
-                "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-                "GIT_CONFIG_GLOBAL": os.devnull,
-                "GIT_CONFIG_NOSYSTEM": "1",
-            },
+            env=self.environment,
             text=True,
             capture_output=True,
             check=False,
@@ -185,12 +186,57 @@ def test_a_sweep_queues_one_experiment_a_value_and_runs_its_own_code(
     assert repository.git("status", "--porcelain") == " M stages/mnist/training.py\n"
 
 
+NO_SOCKETS = """
+import sys
+if any(word.startswith("stages.") for word in sys.orig_argv):
+    def refuse(event, arguments):
+        if event in ("socket.__new__", "socket.getaddrinfo"):
+            raise RuntimeError(f"a stage opens a socket: {event} {arguments}")
+    sys.addaudithook(refuse)
+"""
+
+
+def make_hostile(repository: Repository, tools: Path) -> list[str]:
+    """C locale, another time zone, a home that is none, no git, no sockets for stages, no network.
+
+    Returns:
+        The command that starts another in it, with a strict umask.
+    """
+    tools.mkdir()
+    home = tools / "home"
+    home.mkdir(mode=0o555)
+    (tools / "sitecustomize.py").write_text(NO_SOCKETS, encoding="utf-8")
+    for name in ("python", "dvc", "sh"):
+        found = shutil.which(name, path=repository.environment["PATH"])
+        assert found is not None
+        (tools / name).write_text(f'#!/bin/sh\nexec {found} "$@"\n', encoding="utf-8")
+        (tools / name).chmod(0o755)
+    repository.environment |= {
+        "HOME": "/proc" if Path("/proc").is_dir() else str(home),  # where nobody can write
+        "LC_ALL": "C",
+        "PATH": str(tools),
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONPATH": str(tools),
+        "PYTHONUTF8": "0",
+        "SHELL": "/bin/sh",
+        "TZ": "Asia/Kathmandu",
+    }
+    unshare = shutil.which("unshare")
+    isolated = [unshare, "--net"] if unshare else []
+    if unshare and subprocess.run([*isolated, "/bin/true"], check=False).returncode:
+        isolated = []
+    return [*isolated, "/bin/sh", "-c", 'umask 077; exec "$@"', "sh"]
+
+
 def test_a_forced_run_in_a_fresh_clone_gives_the_same_bytes(
     repository: Repository, tmp_path: Path
 ) -> None:
+    """Wherever it stands and whatever surrounds it."""
     clone = Repository(tmp_path / "clone with spaces é")
     repository.git("clone", "--quiet", ".", str(clone.folder))
-    assert stages_run(clone.run("dvc", "repro", "--force")) == sorted(STAGES)
+    hostile = Repository(clone.folder)
+    start = make_hostile(hostile, tmp_path / "tools")
+    assert stages_run(hostile.run(*start, "dvc", "repro", "--force")) == sorted(STAGES)
     assert clone.git("status", "--porcelain") == ""
 
 
