@@ -79,15 +79,15 @@ def reproduced(
     temporary = tmp_path_factory.getbasetemp()
     shared = temporary if worker_id == "master" else temporary.parent
     with FileLock(shared / "reproduced.lock"):
-        if not (shared / "reproduced").exists():
-            with replacing(shared / "reproduced") as folder:
+        if not (shared / "with spaces and é").exists():
+            with replacing(shared / "with spaces and é") as folder:
                 copy_project(folder, _tiny_params)
                 repository = Repository(folder)
                 repository.git("init", "--quiet", "--initial-branch=main")
                 repository.commit("Start")
                 assert stages_run(repository.run("dvc", "repro")) == sorted(STAGES)
                 repository.commit("Results")
-    return shared / "reproduced"
+    return shared / "with spaces and é"
 
 
 @pytest.fixture
@@ -232,7 +232,7 @@ def test_a_forced_run_in_a_fresh_clone_gives_the_same_bytes(
     repository: Repository, tmp_path: Path
 ) -> None:
     """Wherever it stands and whatever surrounds it."""
-    clone = Repository(tmp_path / "clone with spaces é")
+    clone = Repository(tmp_path / "clone with spaces")
     repository.git("clone", "--quiet", ".", str(clone.folder))
     hostile = Repository(clone.folder)
     start = make_hostile(hostile, tmp_path / "tools")
