@@ -48,9 +48,11 @@ def read_judged(tarball: Path, predictions: Path, config: AsciiLetterConfig) -> 
     judged = []
     for name, content in read_tarball(tarball, config):
         if name in rows:
-            if name not in manifest:
-                raise PipelineError(f"{tarball}: its manifest lacks {name}")
-            row, entry = rows.pop(name), manifest[name]
+            row, entry = rows.pop(name), manifest.get(name, {})
+            if not all(entry.get(column) for column in ("typeface", "family", "case")):
+                raise PipelineError(
+                    f"{tarball}: its manifest lacks {name}, or its typeface, family or case"
+                )
             judged.append(
                 Judged(
                     Image.open(io.BytesIO(content)),

@@ -257,9 +257,10 @@ def test_a_prediction_without_its_letter_or_manifest_line_is_refused(
         read_judged(tarball, predictions, config)
     png = io.BytesIO()
     image_of(split[0]).save(png, "PNG")
-    write_tar({"z/77.png": png.getvalue(), "manifest.csv": b"file\n"}, tarball)
-    with pytest.raises(PipelineError, match=r"some\.tar: its manifest lacks z/77\.png"):
-        read_judged(tarball, predictions, config)
+    for manifest in (b"file\n", b"file\nz/77.png\n", b"file,typeface,family,case\nz/77.png,Lato\n"):
+        write_tar({"z/77.png": png.getvalue(), "manifest.csv": manifest}, tarball)
+        with pytest.raises(PipelineError, match=r"some\.tar: its manifest lacks z/77\.png"):
+            read_judged(tarball, predictions, config)
 
 
 @pytest.mark.parametrize("name", ["letters.tar", "unseen.tar"])
