@@ -1,0 +1,49 @@
+"""Two workers of DVC's queue at once, with code that was edited between the experiments."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+import pytest
+
+from tests.reliability.test_chaos import reproduced
+from tests.test_pipeline import Repository
+
+__all__ = ["reproduced"]
+pytestmark = pytest.mark.chaos
+
+
+def lock_of(repository: Repository, experiment: str) -> str:
+    """The dvc.lock of an experiment, with the hashes of its code and of all that came out."""
+    refs = repository.git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{experiment}")]
+    return repository.git("show", f"{ref}:dvc.lock")
+
+
+def test_each_experiment_runs_its_own_code_and_gives_what_it_gives_alone(
+    reproduced: Repository,
+) -> None:
+    code = reproduced.folder / "stages/mnist/training.py"
+    first = code.read_text(encoding="utf-8")
+    codes = {"first": first, "second": first.replace("logs[name], 6", "logs[name], 3")}
+    assert codes["second"] != first
+    experiment = ["dvc", "exp", "run", "-S", "n_epochs=1", "--name"]
+    for name, text in codes.items():
+        code.write_text(text, encoding="utf-8")
+        reproduced.run(*experiment, name, "--queue")
+    code.write_text("raise SystemExit('the wrong code')\n", encoding="utf-8")
+    reproduced.run("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 600
+    while (status := reproduced.run("dvc", "queue", "status")).count("Success") < 2:
+        assert time.monotonic() < deadline, status
+        assert "Failed" not in status
+        time.sleep(1)
+    for name, text in codes.items():
+        code.write_text(text, encoding="utf-8")
+        shutil.rmtree(reproduced.folder / ".dvc/cache/runs")  # else DVC would restore its results
+        reproduced.run(*experiment, f"{name}-alone")
+        assert lock_of(reproduced, f"{name}-alone") == lock_of(reproduced, name)
+        reproduced.git("checkout", "--quiet", ".")
+        reproduced.run("dvc", "checkout", "--quiet")
+    assert lock_of(reproduced, "first") != lock_of(reproduced, "second")
