@@ -7,19 +7,20 @@ same bytes, on any machine: each image has a random generator of its own.
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import random
 import tarfile
+import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from tqdm import tqdm
 
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.glyphs import Typeface, draw_letter, split_families
+from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
 
@@ -60,7 +61,7 @@ def draw_letters(
     Raises:
         PipelineError: there are not so many different drawings.
     """
-    seen: set[bytes] = set()
+    seen = DigestSet()
     drawn: Counter[tuple[str, Typeface, str]] = Counter()
     n_drawings = len(CASES) * sum(map(len, families))
     for number in range(n_per_class):
@@ -75,15 +76,13 @@ def draw_letters(
                     continue
                 right, down = ((2 * draw() - 1) * config.off_center for _ in range(2))
                 png = _draw_png(config, name, typeface, case, (right, down))
-                digest = hashlib.blake2b(png, digest_size=16).digest()
-                if digest not in seen:
+                if seen.add(png):
                     break
             else:
                 raise PipelineError(
                     f"{number} different images of the letter {name} were found, the params ask for "
                     f"{n_per_class}: lower {config.section}.n_images_per_class or n_unseen_per_class"
                 )
-            seen.add(digest)
             drawn[name, typeface, case] += 1
             filename = f"{name}/{number:05d}.png"
             yield Letter(filename, png, typeface.name, typeface.family, typeface.style, case)
@@ -109,20 +108,26 @@ def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
 
     It is not compressed: zlib and its replacements give different bytes for the same content.
     """
-    manifest = io.StringIO()
-    table = csv.writer(manifest, lineterminator="\n")
-    table.writerow(("file", "typeface", "family", "style", "case"))
-    with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
+    with (
+        tempfile.TemporaryFile() as manifest,
+        tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        lines = io.TextIOWrapper(manifest, "utf-8", newline="")
+        table = csv.writer(lines, lineterminator="\n")
+        table.writerow(("file", "typeface", "family", "style", "case"))
         for letter in tqdm(letters, target.name, unit=" letters", disable=None):
             table.writerow((letter.filename, *letter[2:]))
-            _add(tar, letter.filename, letter.png)
-        _add(tar, "manifest.csv", manifest.getvalue().encode())
+            _add(tar, letter.filename, io.BytesIO(letter.png))
+        lines.flush()
+        _add(tar, "manifest.csv", manifest)
 
 
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
     info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
+    info.size = content.seek(0, io.SEEK_END)
+    content.seek(0)
+    tar.addfile(info, content)
+    tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep half a kilobyte for each
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from stages.mnist.config import MnistConfig
+from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError
 
 if TYPE_CHECKING:
@@ -58,11 +59,12 @@ def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, byte
         PipelineError: the tarball cannot be read or is damaged or a bomb, or has a member that is
             no file in the folder of a class, a name that cannot be printed, or one name twice.
     """
-    seen: set[str] = set()
+    seen = DigestSet()
     try:
         with tarfile.open(tarball, tarinfo=_Member) as tar:
             most_expanded = max(_MOST_EXPANDED, _MOST_EXPANSION * tarball.stat().st_size)
-            for member in tar:
+            for member in iter(tar.next, None):
+                tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep half a kilobyte for each
                 name = member.name.removeprefix("./")
                 if tar.offset > most_expanded:
                     raise tarfile.TarError(f"expands to more than {most_expanded} bytes")
@@ -77,9 +79,8 @@ def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, byte
                     )
                 if not name.isprintable():
                     raise PipelineError(f"{tarball}: {name!r} cannot be printed: rename it")
-                if name in seen:
+                if not seen.add(name.encode()):
                     raise PipelineError(f"{tarball}: {name!r} stands there twice: take one out")
-                seen.add(name)
                 _check_size(member)  # again: that of a sparse file was not in its header
                 yield name, file.read()
             _check_end(tar)
@@ -161,19 +162,20 @@ def decode_image(
         raise PipelineError(f"{name}: cannot be read as an image: {reason}") from error
 
 
-def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]:
+def split_files(tarball: Path, config: MnistConfig) -> tuple[DigestSet, DigestSet]:
     """Divides the image files of a tarball, each class in the same proportion, at random by the seed.
 
     Returns:
-        The names of n_train_samples and of n_test_samples files, class/file.png, none in both.
+        The names of n_train_samples and of n_test_samples files, none in both, for `read_examples`.
 
     Raises:
         PipelineError: the tarball cannot be read, has a file outside the classes' folders, or too
             few images of a class.
     """
-    by_class = defaultdict(list)
+    # A class's names are one long text: as a list they would take ten times as much memory.
+    by_class: defaultdict[str, bytearray] = defaultdict(bytearray)
     for name, _ in read_tarball(tarball, config):
-        by_class[name.split("/")[0]].append(name)
+        by_class[name.split("/")[0]] += name.encode() + b"\0"
     n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
     n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
     if rest_train or rest_test:
@@ -181,22 +183,22 @@ def split_files(tarball: Path, config: MnistConfig) -> tuple[set[str], set[str]]
             f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
             f"of n_classes ({config.n_classes}), so that each class has as many"
         )
-    train, test = set(), set()
+    train, test = DigestSet(), DigestSet()
     for class_name in config.class_names:
-        names = sorted(by_class[class_name])
+        names = sorted(by_class[class_name].decode().split("\0")[:-1])
         if len(names) < n_train + n_test:
             raise PipelineError(
                 f"{tarball}: {len(names)} images of the class {class_name}, the params ask for "
                 f"{n_train} + {n_test}"
             )
         chosen = random.Random(f"{config.seed}/{class_name}").sample(names, n_train + n_test)
-        train.update(chosen[:n_train])
-        test.update(chosen[n_train:])
+        for index, name in enumerate(chosen):
+            (train if index < n_train else test).add(name.encode())
     return train, test
 
 
 def read_examples(
-    tarball: Path, config: MnistConfig, names: set[str] | None = None, fit: bool = False
+    tarball: Path, config: MnistConfig, names: DigestSet | None = None, fit: bool = False
 ) -> Iterator[Example]:
     """Yields the named images of a tarball, or all, in its order; see `decode_image` for `fit`.
 
@@ -208,6 +210,6 @@ def read_examples(
 
     labels = {name: label for label, name in enumerate(config.class_names)}
     for name, content in read_tarball(tarball, config):
-        if names is None or name in names:
+        if names is None or name.encode() in names:
             image = decode_image(name, content, config, fit)
             yield Example(image, labels[name.split("/")[0]], name)

@@ -17,7 +17,6 @@ Any tf.data program reads an image with
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from tqdm import tqdm
 
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
+from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError
 from stages.mnist.files import replacing
 
@@ -58,23 +58,35 @@ def write_splits(
             range, or the same image stands in two splits.
         OSError: the disk is full, or the folder not writable.
     """
-    first_seen: dict[bytes, tuple[str, str]] = {}
     counts: Counter[str] = Counter()
+    written: dict[str, DigestSet] = {}
     with replacing(folder) as built, _writing(folder):
         built.mkdir()
         for split, examples in splits.items():
+            images = DigestSet()
             with tf.io.TFRecordWriter(str(built / f"{split}.tfrecord")) as writer:
                 for example in tqdm(examples, split, unit=" images", disable=None):
                     counts[split] += 1
                     writer.write(_serialize(example, config))
-                    digest = hashlib.blake2b(example.image.tobytes(), digest_size=16).digest()
-                    other, filename = first_seen.setdefault(digest, (split, example.filename))
-                    if other != split:
-                        raise PipelineError(
-                            f"{example.filename} of the split {split} and {filename} of the split "
-                            f"{other} are the same image: leave one of them out"
-                        )
+                    pixels = example.image.tobytes()
+                    images.add(pixels)
+                    for other, others in written.items():
+                        if pixels in others:
+                            _refuse_shared(built, split, example, other)
+            written[split] = images
     print(f"{folder}: {', '.join(f'{counts[split]} {split} images' for split in splits)}")
+
+
+def _refuse_shared(folder: Path, split: str, example: Example, other: str) -> None:
+    """Raises a PipelineError if the image of `example`, of `split`, stands in the split `other` too."""
+    for record in tf.data.TFRecordDataset(str(folder / f"{other}.tfrecord")).as_numpy_iterator():
+        values = tf.train.Example.FromString(record).features.feature
+        if values["image/encoded"].bytes_list.value[0] == example.image.tobytes():
+            filename = values["image/filename"].bytes_list.value[0].decode()
+            raise PipelineError(
+                f"{example.filename} of the split {split} and {filename} of the split {other} are "
+                "the same image: leave one of them out"
+            )
 
 
 def _serialize(example: Example, config: MnistConfig) -> bytes:

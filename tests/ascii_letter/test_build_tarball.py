@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -390,3 +391,15 @@ def test_what_is_written_is_read_again(tmp_path: Path, tiny_params: Params) -> N
             "style": letter.style,
             "case": letter.case,
         }
+
+
+def test_memory_hardly_grows_with_the_number_of_letters(tmp_path: Path) -> None:
+    def peak(n: int) -> int:
+        letters = (Letter(f"a/{i}.png", b"", "Lato", "Lato", "serif", "small") for i in range(n))
+        tracemalloc.start()
+        write_tarball(tmp_path / "letters.tar", letters)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(4000) - peak(1000) < 100 * 3000

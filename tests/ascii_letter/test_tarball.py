@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 import tarfile
+import tracemalloc
 import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from stages.ascii_letter.tarball import (
     read_tarball,
     split_files,
 )
+from stages.mnist.config import MnistConfig
+from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError
 from tests.conftest import ROOT
 
@@ -68,6 +71,14 @@ def path(tmp_path: Path) -> Path:
 
 def classes(names: set[str]) -> Counter[str]:
     return Counter(name.split("/")[0] for name in names)
+
+
+def split(tarball: Path, config: MnistConfig) -> list[set[str]]:
+    """The names of the training images and of the test images."""
+    halves = split_files(tarball, config)
+    examples = [list(read_examples(tarball, config, half)) for half in halves]
+    assert [len(half) for half in halves] == [len(half) for half in examples]
+    return [{example.filename for example in half} for half in examples]
 
 
 def write_tar(files: Mapping[str, bytes], path: Path, mode: str = "w") -> Path:
@@ -332,7 +343,7 @@ def test_a_folder_in_place_of_the_tarball_is_refused(path: Path) -> None:
 
 
 def test_each_class_has_the_same_share_of_each_split(path: Path, files: Files) -> None:
-    train, test = split_files(write_tar(files, path), CONFIG)
+    train, test = split(write_tar(files, path), CONFIG)
     assert classes(train) == {"a": 4, "b": 4, "c": 4}
     assert classes(test) == {"a": 2, "b": 2, "c": 2}
 
@@ -341,7 +352,7 @@ def test_each_class_has_the_same_share_of_each_split(path: Path, files: Files) -
 def test_no_file_is_in_both_splits_and_each_is_of_the_tarball(
     path: Path, files: Files, seed: int
 ) -> None:
-    train, test = split_files(write_tar(files, path), replace(CONFIG, seed=seed))
+    train, test = split(write_tar(files, path), replace(CONFIG, seed=seed))
     assert not train & test
     assert train | test < files.keys()
 
@@ -350,33 +361,35 @@ def test_the_same_seed_splits_the_same_way_and_another_seed_another(
     path: Path, files: Files
 ) -> None:
     tarball = write_tar(files, path)
-    assert split_files(tarball, CONFIG) == split_files(tarball, CONFIG)
-    splits = [split_files(tarball, replace(CONFIG, seed=seed)) for seed in range(5)]
+    assert split(tarball, CONFIG) == split(tarball, CONFIG)
+    splits = [split(tarball, replace(CONFIG, seed=seed)) for seed in range(5)]
     assert len({frozenset(train) for train, _ in splits}) == 5
     assert len({frozenset(test) for _, test in splits}) == 5
 
 
 def test_classes_are_split_independently(path: Path, files: Files) -> None:
-    train, _ = split_files(write_tar(files, path), CONFIG)
+    train, _ = split(write_tar(files, path), CONFIG)
     numbers = {name: {file[2:] for file in train if file[0] == name} for name in "abc"}
     assert not numbers["a"] == numbers["b"] == numbers["c"]
 
 
 def test_every_version_of_python_splits_the_same_way(path: Path, files: Files) -> None:
-    _, test = split_files(write_tar(files, path), replace(CONFIG, seed=12345))
+    _, test = split(write_tar(files, path), replace(CONFIG, seed=12345))
     assert test == GOLDEN_TEST_SPLIT
 
 
 def test_which_files_go_where_does_not_depend_on_their_order(path: Path, files: Files) -> None:
-    expected = split_files(write_tar(files, path), CONFIG)
+    expected = split(write_tar(files, path), CONFIG)
     shuffled = random.Random(1).sample(sorted(files.items()), len(files))
     assert list(dict(shuffled)) != list(files)
-    assert split_files(write_tar(dict(shuffled), path), CONFIG) == expected
+    assert split(write_tar(dict(shuffled), path), CONFIG) == expected
 
 
 def test_examples_come_in_the_order_of_the_tarball(path: Path, files: Files) -> None:
-    names = {"c/1.png", "a/2.png", "b/0.png"}
-    examples = list(read_examples(write_tar(files, path), CONFIG, names))
+    names, wanted = {"c/1.png", "a/2.png", "b/0.png"}, DigestSet()
+    for name in names:
+        wanted.add(name.encode())
+    examples = list(read_examples(write_tar(files, path), CONFIG, wanted))
     assert [e.filename for e in examples] == [name for name in files if name in names]
     assert {e.image.shape for e in examples} == {(SIDE, SIDE, 1)}
     assert {e.image.dtype for e in examples} == {np.dtype(np.uint8)}
@@ -386,3 +399,15 @@ def test_all_examples_come_where_none_are_named(path: Path, files: Files) -> Non
     examples = list(read_examples(write_tar(files, path), CONFIG))
     assert [e.filename for e in examples] == list(files)
     assert [e.label for e in examples] == ["abc".index(name[0]) for name in files]
+
+
+def test_memory_hardly_grows_with_the_number_of_files(path: Path) -> None:
+    def peak(n: int) -> int:
+        write_tar({f"a/{i}.png": b"" for i in range(n)}, path)
+        tracemalloc.start()
+        assert sum(1 for _ in read_tarball(path, CONFIG)) == n
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(4000) - peak(1000) < 100 * 3000

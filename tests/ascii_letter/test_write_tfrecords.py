@@ -13,12 +13,11 @@ from PIL import Image
 
 from stages.ascii_letter import build_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.tarball import split_files
 from stages.ascii_letter.write_tfrecords import RAW, RECORDS, main
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import load_batches
 from stages.mnist.errors import PipelineError
-from tests.ascii_letter.test_tarball import SIDE, Files, classes, encode, write_tar
+from tests.ascii_letter.test_tarball import SIDE, Files, classes, encode, split, write_tar
 from tests.conftest import Params, write_params
 from tests.mnist import test_dataset
 from tests.mnist.test_files import contents
@@ -127,8 +126,8 @@ def test_what_the_stage_before_builds_is_accepted(
     assert classes(set(train)) == dict.fromkeys(config.class_names, 4)
     assert classes(set(test)) == dict.fromkeys(config.class_names, 1)
     assert classes(set(unseen)) == dict.fromkeys(config.class_names, config.n_unseen_per_class)
-    for split in (train, test, unseen):
-        assert {(name[0], label) for name, (_, label) in split.items()} == {
+    for part in (train, test, unseen):
+        assert {(name[0], label) for name, (_, label) in part.items()} == {
             (name, label) for label, name in enumerate(config.class_names)
         }
     printed = f"{RECORDS}: 104 train images, 26 test images, 104 unseen images\n"
@@ -189,7 +188,7 @@ def test_a_tarball_that_is_cut_off_is_refused(
 def test_the_same_image_in_train_and_test_is_refused_and_no_file_is_left(
     config: AsciiLetterConfig, files: Files
 ) -> None:
-    train, test = split_files(write_tar(files, TARBALL), config)
+    train, test = split(write_tar(files, TARBALL), config)
     one, other = min(train), max(test)
     write_tar(files | {other: files[one]}, TARBALL)
     message = refusal()
@@ -200,7 +199,7 @@ def test_the_same_image_in_train_and_test_is_refused_and_no_file_is_left(
 def test_an_unseen_letter_that_was_seen_is_refused(
     config: AsciiLetterConfig, files: Files, unseen_files: Files
 ) -> None:
-    train, _ = split_files(write_tar(files, TARBALL), config)
+    train, _ = split(write_tar(files, TARBALL), config)
     one = min(train)
     write_tar(unseen_files | {"c/77.png": files[one]}, UNSEEN_TARBALL)
     message = refusal()
@@ -211,7 +210,7 @@ def test_an_unseen_letter_that_was_seen_is_refused(
 def test_a_refused_tarball_leaves_the_old_records(config: AsciiLetterConfig, files: Files) -> None:
     tarball = write_tar(files, TARBALL)
     main()
-    _, test = split_files(tarball, config)
+    _, test = split(tarball, config)
     write_tar(files | {max(test): b"not an image"}, TARBALL)
     assert refusal().startswith(f"{max(test)}: cannot be read as an image")
 

@@ -12,8 +12,8 @@ import pytest
 
 from stages.ascii_letter import fine_tune
 from stages.ascii_letter.build_tarball import RAW as LETTERS
+from stages.ascii_letter.build_tarball import Letter, write_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.tarball import Letter, write_tarball
 from stages.ascii_letter.write_tfrecords import main as write_letters
 from stages.mnist import train
 from stages.mnist.config import MnistConfig

@@ -1,0 +1,35 @@
+"""The set for very many contents."""
+
+import tracemalloc
+
+from stages.mnist.digests import DigestSet
+
+
+def test_a_content_is_new_once() -> None:
+    contents = DigestSet()
+    assert b"one" not in contents
+    assert contents.add(b"one")
+    assert not contents.add(b"one")
+    assert b"one" in contents
+    assert b"two" not in contents
+    assert len(contents) == 1
+
+
+def test_it_is_a_set_of_any_size() -> None:
+    contents, expected = DigestSet(), set()
+    for number in range(5000):
+        content = str(number % 3000).encode()
+        assert contents.add(content) == (content not in expected)
+        expected.add(content)
+    assert len(contents) == len(expected) == 3000
+    assert all((str(number).encode() in contents) == (number < 3000) for number in range(5000))
+
+
+def test_a_content_takes_few_bytes() -> None:
+    tracemalloc.start()
+    contents = DigestSet()
+    for number in range(50_000):
+        contents.add(str(number).encode())
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 25 * 50_000
