@@ -104,12 +104,13 @@ def test_a_bad_value_is_refused_by_its_key(
 ) -> None:
     text = Path("params.yaml").read_text(encoding="utf-8")
     before, mark, own = text.partition("\nascii_letter:\n")
+    own, *after = re.split(r"(?m)^(?=\w)", own, maxsplit=1)  # the sections after it
     line = rf"(?m)^( *){key}:.*(\n  - .*)*$"
     own, n = re.subn(line, rf"\1{key}: {value}", own)
     if not n:
         before, n = re.subn(line, rf"\1{key}: {value}", before, count=1)
     assert n == 1
-    Path("params.yaml").write_text(f"{before}{mark}{own}", encoding="utf-8")
+    Path("params.yaml").write_text(f"{before}{mark}{own}{''.join(after)}", encoding="utf-8")
     message = refusal(BUILD)
     assert message.startswith("params.yaml: ")
     assert key in message or "digits" in message  # a number of 5000 digits is not read at all
