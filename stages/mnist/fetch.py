@@ -38,6 +38,9 @@ _CONNECT_AND_READ_SECONDS = (5, 30)
 _NPM_SECONDS = 120
 _MOST_BYTES = 1 << 27  # more than any file of MNIST, less than a bomb
 
+_OF_ONE_FILE = (FileNotFoundError, HTTPError, EOFError, zlib.error, gzip.BadGzipFile)
+"""What is wrong with a file of a source; another error is wrong with the source."""
+
 Source = Annotated[str, StringConstraints(pattern=r"^(https?://.+/|npm:.+@.+|file:.+)$")]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 
@@ -76,7 +79,7 @@ def fetch(target: Path, sources: list[str], sha256: Mapping[str, str]) -> None:
                                 raise PipelineError(f"{name}: SHA-256 {found}, not {expected}")
                             (folder / name).write_bytes(content)
                             del missing[name]
-                        except (PipelineError, FileNotFoundError, HTTPError) as error:
+                        except (*_OF_ONE_FILE, PipelineError) as error:
                             reasons.append(f"{source}: {error}")
             except (PipelineError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
                 reasons.append(f"{source}: {error}")

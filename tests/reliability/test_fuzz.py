@@ -42,7 +42,6 @@ from tests.mnist.test_idx import IMAGES_FILE
 CASES = int(os.environ.get("CASES", "20000"))
 
 pytestmark = pytest.mark.fuzz
-slow = settings(max_examples=max(1, CASES // 10))
 settings.register_profile(
     "fuzz",
     max_examples=CASES,
@@ -51,6 +50,7 @@ settings.register_profile(
     suppress_health_check=list(HealthCheck),
 )
 settings.load_profile("fuzz")
+slow = settings(max_examples=max(1, CASES // 10))
 PARAMS = (ROOT / "params.yaml").read_bytes()
 RECORDS_CONFIG = replace(CONFIG, batch_size=4)
 
