@@ -14,10 +14,10 @@ import pytest
 from dvc.repo import Repo
 from PIL import Image, ImageDraw
 
-from tests.conftest import ROOT, Params, copy_project
+from tests.conftest import ROOT, Params, write_params
 from tests.pages import read_blocks
 from tests.test_dvc_yaml import assert_declared, imported_files, load
-from tests.test_pipeline import Repository
+from tests.test_pipeline import Repository, reproduced  # noqa: F401 (a fixture)
 
 BLOCKS = read_blocks(ROOT / "docs/new_pipeline.md")
 DRAWN, OWN = "Printed digits", "Images of your own"
@@ -85,13 +85,16 @@ def write_shapes(path: Path, n_per_class: int) -> None:
 
 
 @pytest.fixture(scope="module")
-def grown(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Repository:
-    """A repository of the project with both pipelines of the page, from nothing to their metrics."""
-    repository = Repository(tmp_path_factory.mktemp("repository"))
-    copy_project(repository.folder, _tiny_params | {"n_epochs": 12})
-    shutil.copy(ROOT / "pyproject.toml", repository.folder)
-    repository.git("init", "--quiet")
-    repository.commit("Start")
+def grown(
+    tmp_path_factory: pytest.TempPathFactory,
+    reproduced: Path,  # noqa: F811 (that fixture)
+    _tiny_params: Params,
+) -> Repository:
+    """A repository of the project, made already, with both pipelines of the page and their metrics."""
+    folder = tmp_path_factory.mktemp("grown") / "repository"
+    repository = Repository(shutil.copytree(reproduced, folder))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    write_params(folder, _tiny_params | {"n_epochs": 12})
     follow(DRAWN, repository)
     write_shapes(repository.folder / "data/shape/raw/shapes.tar", 52)
     repository.run("dvc", "add", "data/shape/raw")
