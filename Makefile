@@ -17,7 +17,7 @@ TENSORFLOW_JS := web/node_modules/.package-lock.json
 CASES ?= 20000
 MOMENTS ?= 20
 # Of the metrics, `make experiments` shows the letters' accuracies and loss, and the digits' accuracy.
-COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|ceiling|shared|Created'
+COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|labels_|ceiling|shared|Created'
 COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen|loss)$$' \
 	--keep '.*mnist/metrics.json:accuracy$$'
 
@@ -28,6 +28,8 @@ help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
 repro: $(VENV)/installed ## Make everything that is not up to date, then show the metrics
+	@git rev-parse --verify HEAD > /dev/null 2>&1 || \
+		{ echo "error: DVC needs git and a commit: git init && git add --all && git commit"; exit 1; }
 	dvc repro
 	@$(MAKE) --no-print-directory metrics
 
