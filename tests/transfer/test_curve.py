@@ -39,7 +39,7 @@ def main():
     print(worker.pid, flush=True)
     list(points)
 
-run(main)
+run(main, alone=False)
 """
 
 
