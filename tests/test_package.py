@@ -110,7 +110,7 @@ def main():
     digits.get_layer("features").save_weights(features)
     classifier = train(child, records / "train.tfrecord", DATA / "curves", features)
     classifier.save_weights(DATA / "shapes.weights.h5")
-    evaluate_splits(child, DATA / "shapes.weights.h5", records, DATA, {"test": child.n_test_samples})
+    evaluate_splits(child, DATA / "shapes.weights.h5", records, DATA)
 
 
 if __name__ == "__main__":

@@ -16,8 +16,7 @@ RESULTS = Path("data/ascii_letter")
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
     n_unseen = sum(1 for _ in read_tarball(UNSEEN, config))
-    splits = {"test": config.n_test_samples, "unseen": n_unseen}
-    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, splits)
+    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, {"unseen": n_unseen})
 
 
 if __name__ == "__main__":

@@ -14,9 +14,7 @@ RESULTS = Path("data/mnist")
 
 
 def main() -> None:
-    config = MnistConfig.from_yaml()
-    splits = {"test": config.n_test_samples}
-    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, splits)
+    evaluate_splits(MnistConfig.from_yaml(), CLASSIFIER, RECORDS, RESULTS)
 
 
 if __name__ == "__main__":

@@ -72,9 +72,13 @@ def evaluate(
 
 
 def evaluate_splits(
-    config: MnistConfig, weights: Path, records: Path, results: Path, splits: Mapping[str, int]
+    config: MnistConfig,
+    weights: Path,
+    records: Path,
+    results: Path,
+    others: Mapping[str, int] | None = None,
 ) -> None:
-    """Evaluates a classifier's weights on splits of a folder of records.
+    """Evaluates a classifier's weights on the split "test" of a folder of records, and on others.
 
     Writes results/metrics.json and a results/predictions.csv for the split "test"; any other split
     adds its name: "accuracy_unseen", "accuracy_unseen_low", predictions_unseen.csv.
@@ -84,7 +88,7 @@ def evaluate_splits(
         weights: the classifier's.
         records: a folder with a SPLIT.tfrecord for each split.
         results: the folder to write into.
-        splits: how many examples each has.
+        others: how many examples each of the other splits has; the test has config.n_test_samples.
 
     Raises:
         PipelineError: records or weights are missing, damaged or do not fit the config, or a split
@@ -94,7 +98,7 @@ def evaluate_splits(
     load_weights(classifier, weights)
     metrics: dict[str, float] = {}
     tables: dict[str, list[Prediction]] = {}
-    for split, n_examples in splits.items():
+    for split, n_examples in {"test": config.n_test_samples, **(others or {})}.items():
         path = records / f"{split}.tfrecord"
         values, predictions = evaluate(classifier, config, path)
         if len(predictions) != n_examples:

@@ -107,8 +107,7 @@ def test_the_size_of_a_batch_does_not_matter(
 def test_the_files_say_what_was_evaluated(
     trained: Trained, tmp_path: Path, result: tuple[dict[str, float], list[Prediction]]
 ) -> None:
-    splits = {"test": trained.config.n_test_samples}
-    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path / "data", splits)
+    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path / "data")
     assert set(contents(tmp_path)) == {"data/metrics.json", "data/predictions.csv"}
     metrics = json.loads((tmp_path / "data" / "metrics.json").read_text())
     assert metrics == pytest.approx(result[0], abs=1e-6)
@@ -120,8 +119,8 @@ def test_the_files_say_what_was_evaluated(
 
 
 def test_the_results_of_another_split_have_its_name(trained: Trained, tmp_path: Path) -> None:
-    splits = {"test": trained.config.n_test_samples, "train": trained.config.n_train_samples}
-    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path, splits)
+    others = {"train": trained.config.n_train_samples}
+    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path, others)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     _, predictions = evaluate(trained.classifier, trained.config, trained.train_records)
     accuracy = sum(p.actual == p.predicted for p in predictions) / len(predictions)
@@ -148,7 +147,7 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_written(
     trained: Trained, tmp_path: Path
 ) -> None:
     with pytest.raises(PipelineError, match=r"features\.weights\.h5: not the weights"):
-        evaluate_splits(trained.config, trained.features, trained.records, tmp_path, {"test": 1})
+        evaluate_splits(trained.config, trained.features, trained.records, tmp_path)
     assert contents(tmp_path) == {}
 
 
