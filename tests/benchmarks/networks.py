@@ -1,0 +1,148 @@
+"""The network in Keras's and PyTorch's plainest way, and the work in it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from stages.mnist import training
+from stages.mnist.backend import keras, tf
+from stages.mnist.config import MnistConfig
+from stages.mnist.dataset import load_batches
+from stages.mnist.model import build_classifier
+
+
+def seconds_of(function: Callable[[], object], times: int = 1) -> float:
+    """Returns the seconds that one call takes, the mean of some in a row."""
+    start = time.perf_counter()
+    for _ in range(times):
+        function()
+    return (time.perf_counter() - start) / times
+
+
+def second_epoch(config: MnistConfig, records: Path, curves: Path) -> float:
+    """Trains for two epochs as the stage does; returns the seconds of the second."""
+    ends: list[float] = []
+    log = training._log
+
+    def log_and_note(live: Any, logs: dict[str, float]) -> None:
+        log(live, logs)
+        ends.append(time.perf_counter())
+
+    with mock.patch.object(training, "_log", log_and_note):
+        training.train(config, records, curves)
+    return ends[1] - ends[0]
+
+
+def in_memory(config: MnistConfig, records: Path) -> tuple[Any, Any]:
+    """Returns all images, float32 0..1, and labels, int64."""
+    images, labels, _ = zip(*load_batches(records, config).as_numpy_iterator(), strict=True)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def compiled(config: MnistConfig, **options: Any) -> Any:
+    """Returns the project's classifier, compiled with the same optimizer at a constant rate."""
+    classifier = build_classifier(config)
+    optimizer = keras.optimizers.get(config.optimizer)
+    loss = "sparse_categorical_crossentropy"
+    classifier.compile(optimizer, loss, **({"metrics": ["accuracy"]} | options))
+    return classifier
+
+
+def second_epoch_of_fit(classifier: Any, batch_size: int, *data: Any, **options: Any) -> float:
+    """Fits for two epochs; returns the seconds of the second."""
+    ends: list[float] = []
+    note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
+    options |= {} if len(data) == 1 else {"batch_size": batch_size}
+    classifier.fit(*data, epochs=2, verbose=0, callbacks=[note], **options)
+    return ends[1] - ends[0]
+
+
+def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Callable[[], float]:
+    """Returns a function that trains the same network for an epoch in PyTorch, and its seconds."""
+    height, width, channels = config.image_shape
+    momentum = 1 - config.batch_norm_momentum
+    n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
+    nn = torch.nn
+    network = nn.Sequential(
+        nn.Conv2d(channels, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.BatchNorm2d(64, momentum=momentum),
+        nn.Dropout(config.feature_dropout),
+        nn.Flatten(),
+        nn.Linear(n_features, 128),
+        nn.ReLU(),
+        nn.BatchNorm1d(128, momentum=momentum),
+        nn.Dropout(config.dense_dropout),
+        nn.Linear(128, config.n_classes),
+    )
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
+    all_images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+    all_labels = torch.from_numpy(labels)
+
+    def epoch() -> None:
+        for indices in torch.randperm(len(all_images)).split(config.batch_size):
+            optimizer.zero_grad()
+            outputs = network(all_images[indices])
+            nn.functional.cross_entropy(outputs, all_labels[indices]).backward()
+            optimizer.step()
+
+    return lambda: seconds_of(epoch)
+
+
+Operations = dict[str, tuple[Callable[[], object], int]]
+
+
+def operations(config: MnistConfig) -> Operations:
+    """Returns the operations of a training step that multiply, each with its number of FLOP."""
+    n, (height, width, channels) = config.batch_size, config.image_shape
+    found: Operations = {}
+    for layer, side, inputs, outputs in (("conv1", 2, channels, 32), ("conv2", 4, 32, 64)):
+        after = n, height - side, width - side, outputs
+        before = n, height - side + 2, width - side + 2, inputs
+        x, dy, k = tf.random.normal(before), tf.random.normal(after), (3, 3, inputs, outputs)
+        w = tf.random.normal(k)
+        flop = 2 * int(np.prod(after)) * 9 * inputs
+        ways = {"strides": 1, "padding": "VALID"}
+        found[f"{layer} forward"] = (lambda x=x, w=w: tf.nn.conv2d(x, w, **ways)), flop
+        raw = {"strides": [1, 1, 1, 1], "padding": "VALID", "out_backprop": dy}
+        found[f"{layer} filter gradient"] = (
+            lambda x=x, k=k, raw=raw: tf.raw_ops.Conv2DBackpropFilter(
+                input=x, filter_sizes=k, **raw
+            )
+        ), flop
+        if layer != "conv1":  # nothing needs the gradient of the images
+            found[f"{layer} input gradient"] = (
+                lambda b=before, w=w, raw=raw: tf.raw_ops.Conv2DBackpropInput(
+                    input_sizes=b, filter=w, **raw
+                )
+            ), flop
+    n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
+    a, b, c = (tf.random.normal(s) for s in ((n, n_features), (n_features, 128), (n, 128)))
+    flop = 2 * n * n_features * 128
+    found["dense forward"] = (lambda: tf.matmul(a, b)), flop
+    found["dense gradients"] = (
+        lambda: (tf.matmul(a, c, transpose_a=True), tf.matmul(c, b, transpose_b=True))
+    ), 2 * flop
+    return found
+
+
+def flop_of_an_image(config: MnistConfig) -> float:
+    """Returns the FLOP of an image, forward and backward."""
+    return sum(flop for _, flop in operations(config).values()) / config.batch_size
+
+
+def peak_flops(config: MnistConfig) -> float:
+    """Returns the highest FLOP/s of any of the operations, each some times in a row, warmed up."""
+    return max(
+        flop / min(seconds_of(operation, 10) for _ in range(3))
+        for operation, flop in operations(config).values()
+    )
