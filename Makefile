@@ -22,7 +22,7 @@ COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards serve test test-web lint format verify lock notice fuzz chaos install clean
+.PHONY: help repro metrics experiments report cards serve test test-web bench lint format verify lock notice fuzz chaos install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,11 @@ test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Ru
 test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, on the trained classifier
 	dvc repro export_web
 	python -m pytest -n 0 -m web tests/web
+
+bench: $(VENV)/installed-dev ## Measure what docs/performance.md says, and print the ratios (make bench OPTIONS=--quick)
+	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' --benchmark-autosave \
+		--benchmark-json=benchmark.json $(OPTIONS)
+	python -m tools.bench benchmark.json
 
 lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml
 	ruff check .

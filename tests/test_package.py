@@ -30,6 +30,7 @@ max_shear: 0.0
 feature_dropout: 0.0
 dense_dropout: 0.0
 batch_norm_momentum: 0.5
+dtype_policy: float32
 pretrained_features: true
 freeze_features: false
 n_epochs: 6

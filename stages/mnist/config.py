@@ -59,6 +59,9 @@ class MnistConfig(Params):
     batch_norm_momentum: Rate
     """How much of a moving average is kept at each step: 0.9 converges within 50 steps, 0.99 in 500."""
 
+    dtype_policy: Literal["float32", "mixed_bfloat16"]
+    """What layers compute in. mixed_bfloat16 keeps float32 weights, and is only as fast as the processor's."""
+
     pretrained_features: bool
     """Whether training starts from the parent pipeline's feature weights."""
     freeze_features: bool

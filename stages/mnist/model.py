@@ -18,8 +18,10 @@ def build_features(config: MnistConfig) -> Any:
 
     Returns:
         A model named "features" from images, float32 [batch, height, width, channels], of any height
-        and width from 6, to features, float32 [batch, height // 2 - 2, width // 2 - 2, 64].
+        and width from 6, to features [batch, height // 2 - 2, width // 2 - 2, 64], float32 or, with
+        config.dtype_policy mixed_bfloat16, bfloat16.
     """
+    keras.config.set_dtype_policy(config.dtype_policy)
     layers = [
         keras.Input((None, None, config.n_channels)),
         keras.layers.Conv2D(32, 3, activation="relu"),  # h - 2, w - 2, 32
@@ -38,6 +40,7 @@ def build_classifier(config: MnistConfig) -> Any:
         A model from images, float32 0..1 [batch, image_height, image_width, n_channels], to
         probabilities, float32 [batch, n_classes], each row of sum 1.
     """
+    keras.config.set_dtype_policy(config.dtype_policy)
     layers = [
         keras.Input(config.image_shape),
         build_features(config),
@@ -46,7 +49,7 @@ def build_classifier(config: MnistConfig) -> Any:
         keras.layers.Dense(128, activation="relu"),
         keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
         keras.layers.Dropout(config.dense_dropout),
-        keras.layers.Dense(config.n_classes, activation="softmax"),
+        keras.layers.Dense(config.n_classes, activation="softmax", dtype="float32"),
     ]
     return keras.Sequential(layers, name="classifier")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dvclive import Live
+from scmrepo.exceptions import SCMError
 
 from stages.mnist.augmentation import augmented
 from stages.mnist.backend import keras, tf
@@ -55,8 +56,7 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
     )
     # One endless iterator: to make a new one for each epoch can take half as long as the epoch.
     batches = augmented(load_batches(records, config, shuffled=True), config).repeat()
-    live = Live(str(curves), dvcyaml=None, report=None, save_dvc_exp=False)
-    with reading(records), live:
+    with reading(records), _live(curves) as live:
         history = classifier.fit(
             batches,
             epochs=config.n_epochs,
@@ -92,6 +92,13 @@ def _optimizer(config: MnistConfig) -> Any:
         warmup_steps=warmup,
     )
     return keras.optimizers.get({"class_name": config.optimizer, "config": {"learning_rate": rate}})
+
+
+def _live(curves: Path) -> Live:
+    try:
+        return Live(str(curves), dvcyaml=None, report=None, save_dvc_exp=False)
+    except SCMError as error:  # from a repository without a commit
+        raise PipelineError(f"DVCLive cannot use this git repository: {error}; commit") from error
 
 
 def _log(live: Live, logs: dict[str, float]) -> None:

@@ -1,5 +1,6 @@
 """Measures things in turn, for the tables of `tools/bench.py`. Run by `make bench`, never by `pytest` alone."""
 
+import os
 import statistics
 from collections.abc import Callable
 from typing import Any
@@ -33,6 +34,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_benchmark_update_machine_info(config: object, machine_info: dict[str, Any]) -> None:
     del machine_info["node"]
+    machine_info["cores"] = len(os.sched_getaffinity(0))
+    machine_info["load"] = round(os.getloadavg()[0], 1)
 
 
 @pytest.fixture
@@ -79,9 +82,9 @@ class Measuring:
         return statistics.median(own), statistics.median(others), statistics.median(quotients)
 
     def row(self, table: str, **columns: object) -> None:
-        """Adds the row of this benchmark to a table."""
-        self.benchmark.group = table
-        self.benchmark.extra_info = {**columns, "quick": self.quick}
+        """Adds a row to a table."""
+        rows = self.benchmark.extra_info.setdefault("rows", [])
+        rows.append({"table": table, **columns, "quick": self.quick})
 
     def ratio(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 import numpy as np
@@ -50,7 +50,9 @@ def compiled(config: MnistConfig, **options: Any) -> Any:
     classifier = build_classifier(config)
     optimizer = keras.optimizers.get(config.optimizer)
     loss = "sparse_categorical_crossentropy"
-    classifier.compile(optimizer, loss, **({"metrics": ["accuracy"]} | options))
+    # Without XLA, as op determinism has it too: it is slower on a CPU.
+    defaults = {"metrics": ["accuracy"], "jit_compile": False}
+    classifier.compile(optimizer, loss, **(defaults | options))
     return classifier
 
 
@@ -98,51 +100,61 @@ def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Ca
     return lambda: seconds_of(epoch)
 
 
-Operations = dict[str, tuple[Callable[[], object], int]]
+class Operation(NamedTuple):
+    """An operation of a training step that multiplies."""
+
+    name: str
+    run: Callable[[], object]
+    flop: int
 
 
-def operations(config: MnistConfig) -> Operations:
-    """Returns the operations of a training step that multiply, each with its number of FLOP."""
+def operations(config: MnistConfig) -> list[Operation]:
+    """Returns the convolutions and the matrix products of a step, forward and backward."""
     n, (height, width, channels) = config.batch_size, config.image_shape
-    found: Operations = {}
-    for layer, side, inputs, outputs in (("conv1", 2, channels, 32), ("conv2", 4, 32, 64)):
-        after = n, height - side, width - side, outputs
-        before = n, height - side + 2, width - side + 2, inputs
-        x, dy, k = tf.random.normal(before), tf.random.normal(after), (3, 3, inputs, outputs)
-        w = tf.random.normal(k)
-        flop = 2 * int(np.prod(after)) * 9 * inputs
-        ways = {"strides": 1, "padding": "VALID"}
-        found[f"{layer} forward"] = (lambda x=x, w=w: tf.nn.conv2d(x, w, **ways)), flop
-        raw = {"strides": [1, 1, 1, 1], "padding": "VALID", "out_backprop": dy}
-        found[f"{layer} filter gradient"] = (
-            lambda x=x, k=k, raw=raw: tf.raw_ops.Conv2DBackpropFilter(
-                input=x, filter_sizes=k, **raw
-            )
-        ), flop
-        if layer != "conv1":  # nothing needs the gradient of the images
-            found[f"{layer} input gradient"] = (
-                lambda b=before, w=w, raw=raw: tf.raw_ops.Conv2DBackpropInput(
-                    input_sizes=b, filter=w, **raw
-                )
-            ), flop
+    conv1 = _convolution("conv1", (n, height, width, channels), 32)
+    conv2 = _convolution("conv2", (n, height - 2, width - 2, 32), 64)
     n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
-    a, b, c = (tf.random.normal(s) for s in ((n, n_features), (n_features, 128), (n, 128)))
+    x, w, dy = (tf.random.normal(s) for s in ((n, n_features), (n_features, 128), (n, 128)))
     flop = 2 * n * n_features * 128
-    found["dense forward"] = (lambda: tf.matmul(a, b)), flop
-    found["dense gradients"] = (
-        lambda: (tf.matmul(a, c, transpose_a=True), tf.matmul(c, b, transpose_b=True))
-    ), 2 * flop
-    return found
+    return [
+        *conv1[:2],  # nothing needs the gradient of the images
+        *conv2,
+        Operation("dense forward", lambda: tf.matmul(x, w), flop),
+        Operation("dense filter gradient", lambda: tf.matmul(x, dy, transpose_a=True), flop),
+        Operation("dense input gradient", lambda: tf.matmul(dy, w, transpose_b=True), flop),
+    ]
+
+
+def _convolution(name: str, shape: tuple[int, int, int, int], filters: int) -> list[Operation]:
+    n, height, width, channels = shape
+    after, sizes = (n, height - 2, width - 2, filters), (3, 3, channels, filters)
+    x, w, dy = (tf.random.normal(s) for s in (shape, sizes, after))
+    ways = {"strides": [1, 1, 1, 1], "padding": "VALID"}
+    raw = tf.raw_ops
+    flop = 2 * int(np.prod(after)) * 9 * channels
+    return [
+        Operation(f"{name} forward", lambda: tf.nn.conv2d(x, w, **ways), flop),
+        Operation(
+            f"{name} filter gradient",
+            lambda: raw.Conv2DBackpropFilter(input=x, filter_sizes=sizes, out_backprop=dy, **ways),
+            flop,
+        ),
+        Operation(
+            f"{name} input gradient",
+            lambda: raw.Conv2DBackpropInput(input_sizes=shape, filter=w, out_backprop=dy, **ways),
+            flop,
+        ),
+    ]
 
 
 def flop_of_an_image(config: MnistConfig) -> float:
     """Returns the FLOP of an image, forward and backward."""
-    return sum(flop for _, flop in operations(config).values()) / config.batch_size
+    return sum(operation.flop for operation in operations(config)) / config.batch_size
 
 
 def peak_flops(config: MnistConfig) -> float:
     """Returns the highest FLOP/s of any of the operations, each some times in a row, warmed up."""
     return max(
-        flop / min(seconds_of(operation, 10) for _ in range(3))
-        for operation, flop in operations(config).values()
+        operation.flop / min(seconds_of(operation.run, 10) for _ in range(3))
+        for operation in operations(config)
     )

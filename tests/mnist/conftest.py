@@ -52,6 +52,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> T
         feature_dropout=0.0,
         dense_dropout=0.3,
         batch_norm_momentum=0.9,
+        dtype_policy="float32",
         n_epochs=2,
         learning_rate=0.003,
         learning_rate_schedule="cosine",

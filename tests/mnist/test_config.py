@@ -89,6 +89,7 @@ class TestMnistConfig:
             ("dense_dropout", -0.1),
             ("batch_norm_momentum", 1),
             ("batch_norm_momentum", float("nan")),
+            ("dtype_policy", "float16"),
             ("pretrained_features", 1),
             ("pretrained_features", "yes"),
             ("freeze_features", 0),

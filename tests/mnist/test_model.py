@@ -92,6 +92,22 @@ def test_the_momentum_is_that_of_the_params(config: MnistConfig) -> None:
         assert np.abs(fast).max() > 0
 
 
+def test_the_layers_compute_in_the_type_of_the_params_and_weights_are_float32(
+    config: MnistConfig,
+) -> None:
+    images = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
+    mixed = build_classifier(replace(config, dtype_policy="mixed_bfloat16"))
+    full = build_classifier(config)
+    full.set_weights(mixed.get_weights())
+    assert {weights.dtype for weights in mixed.weights} == {"float32"}
+    assert mixed.get_layer("features")(images).dtype == "bfloat16"
+    assert full.get_layer("features")(images).dtype == "float32"
+    exact, rounded = np.asarray(full(images)), np.asarray(mixed(images))
+    assert exact.dtype == rounded.dtype == np.float32
+    assert not np.array_equal(exact, rounded)
+    np.testing.assert_allclose(rounded, exact, atol=0.02)
+
+
 @pytest.mark.parametrize("key", ["feature_dropout", "dense_dropout"])
 def test_dropout_works_in_training_only(config: MnistConfig, key: str) -> None:
     images = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
