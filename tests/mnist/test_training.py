@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
@@ -220,3 +221,12 @@ def test_the_stage_writes_the_classifier_and_the_features_within_it(
     assert stage.CLASSIFIER.stat().st_size < 1.1 * 4 * classifier.count_params()  # and no optimizer
     assert bits(classifier) == bits(trained.classifier)
     assert bits(features) == bits(trained.classifier.get_layer("features"))
+
+
+def test_a_git_repository_without_a_commit_is_told_of_in_one_line(
+    project: Path, trained: Trained
+) -> None:
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    with pytest.raises(PipelineError, match="git repository: Empty git repo; commit"):
+        train(trained.config, trained.train_records, project / "curves")
+    assert not (project / "curves").exists()
