@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 from dvc.repo import Repo
 from PIL import Image, ImageDraw
 
@@ -136,6 +137,16 @@ def test_dvc_yaml_names_exactly_the_files_that_the_new_stages_import(grown: Repo
     for name in new:
         used = set.union(*(imported_files(m, grown.folder) for m in loaded[name].modules))
         assert_declared(name, "deps", loaded[name].files, used)
+
+
+@pytest.mark.parametrize("child", ["printed_digit", "shape"])
+def test_the_new_stages_use_the_params_that_the_letters_use(grown: Repository, child: str) -> None:
+    declared = yaml.safe_load((grown.folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    letters = {
+        p.replace("ascii_letter.", f"{child}.") for p in declared["fine_tune_ascii"]["params"]
+    }
+    name = f"fine_tune_{child}"
+    assert_declared(name, "params", set(declared[name]["params"]), letters)
 
 
 def test_the_code_of_the_page_is_as_the_project_wants_it(grown: Repository) -> None:
