@@ -9,9 +9,10 @@ import csv
 import json
 import re
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import yaml
@@ -40,6 +41,7 @@ def figures(root: Path) -> dict[str, Callable[[], str]]:
         "i-or-l": lambda: _i_or_l(letters),
         "shared": lambda: _shared(data, ""),
         "shared-unseen": lambda: _shared(data, "_unseen"),
+        "transfer": lambda: _transfer(data / "transfer/curve.csv"),
         "data-splits": lambda: _splits(yaml.safe_load((root / "params.yaml").read_text("utf-8"))),
     }
 
@@ -67,7 +69,7 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
         rows.append(
             (
                 name,
-                f"{len(_predictions(folder / f'predictions{suffix}.csv')):,}",
+                f"{len(_rows(folder / f'predictions{suffix}.csv')):,}",
                 _percent(metrics[f"accuracy{suffix}"]),
                 f"{_percent(low)} to {_percent(high)}",
                 f"{metrics[f'loss{suffix}']:.4f}",
@@ -86,9 +88,22 @@ def _mistakes(predictions: Path) -> str:
 
 
 def _groups(path: Path, column: str) -> str:
-    ranked = sorted(_predictions(path), key=lambda row: float(row["accuracy"]))
+    ranked = sorted(_rows(path), key=lambda row: float(row["accuracy"]))
     rows = [(r[column], r["n_letters"], _percent(float(r["accuracy"]))) for r in ranked]
     return _table((column, "letters", "accuracy"), rows)
+
+
+def _transfer(curve: Path) -> str:
+    """The mean accuracy over the seeds, by number of labels and start."""
+    values: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in _rows(curve):
+        values[row["labels_per_class"], row["start"]].append(float(row["accuracy"]))
+    starts = list(dict.fromkeys(start for _, start in values))
+    rows = [
+        (n_labels, *(f"{mean(values[n_labels, start]):.1%}".replace("%", " %") for start in starts))
+        for n_labels in dict.fromkeys(n_labels for n_labels, _ in values)
+    ]
+    return _table(("labels a class", *starts), rows)
 
 
 def _i_or_l(letters: Path) -> str:
@@ -99,7 +114,7 @@ def _i_or_l(letters: Path) -> str:
 
 def _shared(data: Path, suffix: str) -> str:
     shared = json.loads((data / "mistakes/ceiling.json").read_text("utf-8"))[f"shared{suffix}"]
-    total = len(_predictions(data / f"ascii_letter/predictions{suffix}.csv"))
+    total = len(_rows(data / f"ascii_letter/predictions{suffix}.csv"))
     return f"{shared} of the {total:,}"
 
 
@@ -115,13 +130,13 @@ def _splits(params: dict[str, Any]) -> str:
     return _table(header, rows)
 
 
-def _predictions(path: Path) -> list[dict[str, str]]:
+def _rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def _wrong(predictions: Path) -> list[dict[str, str]]:
-    return [row for row in _predictions(predictions) if row["actual"] != row["predicted"]]
+    return [row for row in _rows(predictions) if row["actual"] != row["predicted"]]
 
 
 def _percent(share: float) -> str:
