@@ -59,8 +59,8 @@ test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, o
 	python -m pytest -n 0 -m web tests/web
 
 bench: $(VENV)/installed-dev ## Measure what docs/performance.md says, and print the ratios (make bench OPTIONS=--quick)
-	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' --benchmark-autosave \
-		--benchmark-json=benchmark.json $(OPTIONS)
+	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
+		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
 	python -m tools.bench benchmark.json
 
 lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml

@@ -47,6 +47,7 @@ def main(step: str, folder: Path, n: int) -> None:
         image_width=48,
         letter_size=24,
         off_center=16.0,
+        shuffle_buffer=2048,
         n_images_per_class=per_class,
         n_train_samples=n_train * config.n_classes,
         n_test_samples=(per_class - n_train) * config.n_classes,
