@@ -20,7 +20,7 @@ from tests.conftest import ROOT, Params, copy_project, write_params
 QUICK: Params = {
     "n_epochs": 5,
     "mnist": {"n_train_samples": 6400, "n_test_samples": 1000, "n_epochs": 1},
-    "transfer": {"labels_per_class": [1, 10], "n_seeds": 1, "n_steps": 20},
+    "transfer": {"labels_per_class": [1, 10], "n_seeds": 2, "n_steps": 20},
 }
 BARE = ROOT / "tests" / "benchmarks" / "bare.py"
 
