@@ -22,6 +22,7 @@ def test_new_results_take_the_place_of_old_ones() -> None:
     run = {
         "machine_info": {
             "cpu": {"brand_raw": "Abacus"},
+            "machine": "x86_64",
             "cores": 2,
             "python_version": "3",
             "load": 0.5,

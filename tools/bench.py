@@ -25,10 +25,8 @@ PLOT = Path("docs/growth.png")
 Row = Mapping[str, Any]
 
 
-def _number(value: float | None) -> str:
+def _number(value: float) -> str:
     """Three digits that say something."""
-    if value is None:
-        return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -40,10 +38,16 @@ def _holds(row: Row) -> str:
     return "-"
 
 
+def _result(row: Row) -> str:
+    if "peer" in row:
+        return _number(row["result"])
+    return f"{row['result']:.4f}" if not row["unit"] else f"{_number(row['result'])} {row['unit']}"
+
+
 def _measured(row: Row) -> str:
     """The two values behind a ratio."""
     if "peer" not in row:
-        return row["unit"] if row["result"] is not None else ""
+        return ""
     return f"{_number(row['ours'])} / {_number(row['peer'])} {row['unit']}"
 
 
@@ -51,7 +55,7 @@ def _measured(row: Row) -> str:
 TABLES: dict[str, dict[str, Callable[[Row], str]]] = {
     "ratios": {
         "what": lambda row: row["what"],
-        "result": lambda row: f"{row['result']:.4f}" if _exact(row) else _number(row["result"]),
+        "result": _result,
         "floor": lambda row: f"{row['floor']:g}",
         "aim": lambda row: f"{row['aim']:g}",
         "reached": _holds,
@@ -88,11 +92,6 @@ TABLES: dict[str, dict[str, Callable[[Row], str]]] = {
         "ms": lambda row: f"{row['milliseconds']:.2f}",
     },
 }
-
-
-def _exact(row: Row) -> bool:
-    """Whether the result is a share so near to 1 that four decimals matter."""
-    return bool(0.9 < row["floor"] < 1)
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
