@@ -21,6 +21,7 @@ from selenium.webdriver.common.actions.pointer_input import PointerInput
 from selenium.webdriver.support.wait import WebDriverWait
 
 from stages.ascii_letter.config import AsciiLetterConfig
+from stages.mnist.backend import keras
 from stages.mnist.model import build_classifier
 from stages.web.export import CLASSIFIER, MODEL, main
 from tests.conftest import ROOT, Params, write_params
@@ -167,6 +168,7 @@ def random_model(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params)
     write_params(folder, _tiny_params)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        keras.utils.set_random_seed(0)
         classifier = build_classifier(AsciiLetterConfig.from_yaml())
         random = np.random.default_rng(0)
         for weight in classifier.weights:
