@@ -3,13 +3,19 @@
 import os
 import statistics
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from stages.ascii_letter.config import AsciiLetterConfig
+from stages.mnist import train
+from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
 from tests.conftest import ROOT
+
+RECORDS = ROOT / train.RECORDS
 
 Measured = Callable[[], float]
 """Does something once and returns the seconds that it took, by whatever it counts: a step, a letter."""
@@ -51,6 +57,25 @@ def mnist_config() -> MnistConfig:
 @pytest.fixture
 def letter_config() -> AsciiLetterConfig:
     return AsciiLetterConfig.from_yaml(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def config(mnist_config: MnistConfig, quick: bool) -> MnistConfig:
+    """The digits' params with shorter epochs, two of them."""
+    n_steps = 50 if quick else 200
+    n = n_steps * mnist_config.batch_size
+    return replace(mnist_config, n_train_samples=n, n_epochs=2)
+
+
+@pytest.fixture
+def records(config: MnistConfig, tmp_path: Path) -> Path:
+    """The first n_train_samples digits."""
+    assert RECORDS.is_file(), "run `make repro` first: it makes the digits that this measures with"
+    path = tmp_path / "train.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in tf.data.TFRecordDataset(str(RECORDS)).take(config.n_train_samples):
+            writer.write(record.numpy())
+    return path
 
 
 class Measuring:
