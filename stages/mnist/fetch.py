@@ -9,6 +9,7 @@ A source is one of
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import logging
@@ -64,6 +65,7 @@ def fetch(target: Path, sources: list[str], sha256: Mapping[str, str]) -> None:
     Raises:
         PipelineError: a file could not be had; the message gives each source with its reason, and
             how to supply the files by hand. `target` is as it was.
+        OSError: the disk is full.
     """
     missing, reasons = dict(sha256), []
     with replacing(target) as folder:
@@ -82,6 +84,8 @@ def fetch(target: Path, sources: list[str], sha256: Mapping[str, str]) -> None:
                         except (*_OF_ONE_FILE, PipelineError) as error:
                             reasons.append(f"{source}: {error}")
             except (PipelineError, OSError, EOFError, zlib.error, tarfile.TarError) as error:
+                if getattr(error, "errno", None) == errno.ENOSPC:
+                    raise
                 reasons.append(f"{source}: {error}")
             if not missing:
                 return

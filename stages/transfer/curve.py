@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -48,7 +49,10 @@ def measure_points(
     runs = [(start, seed) for seed in range(transfer.n_seeds) for start in STARTS]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(mp_context=context, initializer=_end_with_parent) as pool:
+        # The processes inherit it: Ctrl-C ends this one, and this one ends them.
+        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
         futures = [pool.submit(_measure, config, transfer, records, features, *run) for run in runs]
+        signal.signal(signal.SIGINT, on_interrupt)
         try:
             for (start, seed), future in zip(runs, futures, strict=True):
                 for n_labels, accuracy in zip(
@@ -57,8 +61,10 @@ def measure_points(
                     yield Point(n_labels, start, seed, accuracy)
         except BrokenProcessPool as error:
             raise PipelineError("a training process was killed, for want of memory?") from error
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        except BaseException:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
 
 
 def _end_with_parent() -> None:

@@ -61,6 +61,7 @@ def running(tmp_path: Path, tiny_params: Params) -> Iterator[Running]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert program.stdout is not None
     with program:
@@ -76,6 +77,12 @@ def test_a_process_that_is_killed_ends_the_program_in_one_line(running: Running)
     _, said = running.program.communicate(timeout=60)
     assert said == "error: a training process was killed, for want of memory?\n"
     assert running.program.returncode == 1
+
+
+def test_ctrl_c_ends_the_program_and_its_processes_in_one_line(running: Running) -> None:
+    os.killpg(running.program.pid, signal.SIGINT)  # as a terminal does: to all of them
+    _, said = running.program.communicate(timeout=60)
+    assert (running.program.returncode, said) == (130, "interrupted\n")
 
 
 def test_the_processes_end_with_a_program_that_is_killed(running: Running) -> None:
