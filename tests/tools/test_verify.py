@@ -78,3 +78,10 @@ def test_the_trained_stages_are_those_of_dvc_yaml() -> None:
     root = Path(__file__).parent.parent.parent
     stages = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     assert set(TRAINED) <= stages.keys()
+
+
+@pytest.mark.parametrize(("gain", "n_failures"), [(0.14, 0), (-0.04, 0), (0.16, 1)])
+def test_what_transfer_gains_may_vary_more(tmp_path: Path, gain: float, n_failures: int) -> None:
+    ours = write(tmp_path / "ours", {}, transfer_gain=0.05)
+    theirs = write(tmp_path / "theirs", {METRICS: "9"}, transfer_gain=gain)
+    assert len(compare(ours, theirs)) == n_failures
