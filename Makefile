@@ -89,7 +89,7 @@ fuzz: $(VENV)/installed-dev ## Try CASES damaged inputs on each reader (make fuz
 	CASES=$(CASES) python -m pytest -m fuzz tests/reliability
 
 chaos: $(VENV)/installed-dev ## Kill each stage, and dvc, at MOMENTS moments, and compare what comes out
-	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability
+	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability $(OPTIONS)
 
 install: $(VENV)/installed-dev ## Make the virtual environment with all that development needs
 

@@ -18,6 +18,11 @@ ROOT = Path(__file__).parent.parent
 Params = dict[str, Any]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the tests that take longest first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_pipeline.py", "test_new_pipeline.py"))
+
+
 def write_params(folder: Path, params: Params) -> None:
     text = yaml.safe_dump(params, sort_keys=False)
     (folder / "params.yaml").write_text(text, encoding="utf-8")
