@@ -14,7 +14,7 @@ PAGE_HERE = (ROOT / PAGE).read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("name", TABLES)
 def test_the_tables_are_those_of_the_results(name: str) -> None:
-    assert f"<!-- {name} -->\n{tables(RESULTS_HERE)[name]}\n<!-- /{name} -->" in PAGE_HERE
+    assert f"<!-- {name} -->\n\n{tables(RESULTS_HERE)[name]}\n\n<!-- /{name} -->" in PAGE_HERE
 
 
 def test_new_results_take_the_place_of_old_ones() -> None:

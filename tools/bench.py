@@ -7,7 +7,6 @@ python -m tools.bench                         writes the tables again
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from stages.mnist.files import replacing, write_json
+from tools.cards import markdown_table, rewrite
 
 RESULTS = Path("docs/performance.json")
 PAGE = Path("docs/performance.md")
@@ -97,15 +97,12 @@ TABLES: dict[str, dict[str, Callable[[Row], str]]] = {
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
     """Returns each table as Markdown."""
     return {
-        name: _table(TABLES[name], rows) + f"\n\n{_machine(results['machine'])}"
-        for name, rows in results["tables"].items()
+        name: markdown_table(
+            columns, ([cell(row) for cell in columns.values()] for row in results["tables"][name])
+        )
+        + f"\n\n{_machine(results['machine'])}"
+        for name, columns in TABLES.items()
     }
-
-
-def _table(columns: Mapping[str, Callable[[Row], str]], rows: Iterable[Row]) -> str:
-    body = [[cell(row) for cell in columns.values()] for row in rows]
-    lines = [list(columns), ["---"] * len(columns), *body]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _machine(machine: Row) -> str:
@@ -140,10 +137,7 @@ def _key(row: Row) -> str:
 
 def with_tables(page: str, results: Mapping[str, Any]) -> str:
     """Returns the page with each table between its markers, <!-- name --> and <!-- /name -->."""
-    for name, table in tables(results).items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)"
-        page = re.sub(pattern, lambda m, t=table: f"{m[1]}{t}\n{m[2]}", page, flags=re.DOTALL)  # type: ignore[misc]
-    return page
+    return rewrite(page, {name: table.__str__ for name, table in tables(results).items()})
 
 
 def draw_growth(rows: Iterable[Row], target: Path) -> None:

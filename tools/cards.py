@@ -75,7 +75,9 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
                 f"{metrics[f'loss{suffix}']:.4f}",
             )
         )
-    return _table(("images", "number", "accuracy", "95 % interval (Wilson)", "loss, nats"), rows)
+    return markdown_table(
+        ("images", "number", "accuracy", "95 % interval (Wilson)", "loss, nats"), rows
+    )
 
 
 def _mistakes(predictions: Path) -> str:
@@ -84,13 +86,13 @@ def _mistakes(predictions: Path) -> str:
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     rows = [(*pair, str(count)) for pair, count in ranked[:_MOST_MISTAKES]]
     rest = sum(count for _, count in ranked[_MOST_MISTAKES:])
-    return _table(("is", "taken for", "times"), [*rows, ("all others", "", str(rest))])
+    return markdown_table(("is", "taken for", "times"), [*rows, ("all others", "", str(rest))])
 
 
 def _groups(path: Path, column: str) -> str:
     ranked = sorted(_rows(path), key=lambda row: float(row["accuracy"]))
     rows = [(r[column], r["n_letters"], _percent(float(r["accuracy"]))) for r in ranked]
-    return _table((column, "letters", "accuracy"), rows)
+    return markdown_table((column, "letters", "accuracy"), rows)
 
 
 def _transfer(curve: Path) -> str:
@@ -103,7 +105,7 @@ def _transfer(curve: Path) -> str:
         (n_labels, *(f"{mean(values[n_labels, start]):.1%}".replace("%", " %") for start in starts))
         for n_labels in dict.fromkeys(n_labels for n_labels, _ in values)
     ]
-    return _table(("labels a class", *starts), rows)
+    return markdown_table(("labels a class", *starts), rows)
 
 
 def _i_or_l(letters: Path) -> str:
@@ -127,7 +129,7 @@ def _splits(params: dict[str, Any]) -> str:
         size = f"{own['image_height']} x {own['image_width']}"
         rows.append((name, str(own["n_classes"]), size, *(f"{n:,}" if n else "-" for n in counts)))
     header = ("images", "classes", "pixels", "training", "test", "unseen typefaces")
-    return _table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -143,7 +145,8 @@ def _percent(share: float) -> str:
     return f"{share:.2%}".replace("%", " %")
 
 
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown_table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Returns a table in Markdown."""
     lines = [list(header), *map(list, rows)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

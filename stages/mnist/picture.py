@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float32]
 def ink_size(config: MnistConfig) -> int:
     """Returns how long the longer side of a character is in the images, pixels.
 
-    MNIST's digits fill 20 of 28 pixels. The training letters' mean is 22.2 of 32: the same share.
+    MNIST's digits fill 20 of 28 pixels; a child's images should have characters of the same share.
     """
     return min(config.image_height, config.image_width) * 20 // 28
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import t as student
@@ -79,18 +79,11 @@ def _end_with_parent() -> None:
     threading.Thread(target=wait_and_end, daemon=True).start()
 
 
-def _measure(
-    config: MnistConfig,
-    transfer: TransferConfig,
-    records: Path,
-    features: Path,
-    start: str,
-    seed: int,
-) -> list[float]:
-    # The processes of the pool need TensorFlow, this one does not.
+def _measure(*arguments: Any) -> list[float]:
+    """See `training.measure_accuracies`. The processes of the pool need TensorFlow, this one does not."""
     from stages.transfer.training import measure_accuracies
 
-    return measure_accuracies(config, transfer, records, features, start, seed)
+    return measure_accuracies(*arguments)
 
 
 def transfer_gains(points: Sequence[Point]) -> dict[str, Mapping[str, float]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -430,3 +431,15 @@ def test_the_values_of_the_root_are_none_of_its_business(project: Path, params: 
     params |= {"sources": ["file:elsewhere"], "unknown": 1}
     write_params(project, params)
     assert FetchConfig.from_yaml(project / "params.yaml").sources == ["file:nowhere"]
+
+
+def test_a_full_disk_is_no_fault_of_the_sources(
+    raw: Path, digits: Path, sha256: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        fetch(raw, [f"file:{digits}"], sha256)
+    assert not raw.exists()

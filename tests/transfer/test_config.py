@@ -44,6 +44,7 @@ def test_a_value_at_its_limit_is_accepted(
         ("labels_per_class", []),
         ("labels_per_class", 5),
         ("labels_per_class", None),
+        ("labels_per_class", [2, 1, 2]),  # would count a training twice
         ("n_unseen_per_class", 0),
         ("n_unseen_per_class", 2.0),
         ("n_seeds", 1),  # has no interval

@@ -374,3 +374,26 @@ def test_features_are_needed_from_all_starts_but_scratch(
     Trainer(inputs.config, TRANSFER, "scratch", *splits, missing)
     with pytest.raises(PipelineError, match=r"no\.weights\.h5 is missing: run `dvc repro`"):
         Trainer(inputs.config, TRANSFER, start, *splits, missing)
+
+
+def test_a_training_that_diverges_is_refused(inputs: Inputs, splits: tuple[Split, Split]) -> None:
+    trainer = Trainer(inputs.config, TRANSFER, "scratch", *splits, inputs.features)
+    trainer.rate = float("nan")
+    with pytest.raises(PipelineError, match=r"lower transfer\.learning_rate"):
+        trainer.run(np.zeros((2, TRANSFER.batch_size), np.intp))
+
+
+def test_the_highest_seed_is_one_that_keras_takes(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for kind in ("intra", "inter"):
+        name = f"set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(tf.config.threading, name, lambda _: None)
+    config, transfer = (
+        replace(inputs.config, seed=2**32 - 1),
+        replace(TRANSFER, labels_per_class=[1], n_steps=1),
+    )
+    accuracies = measure_accuracies(
+        config, transfer, inputs.train.parent, inputs.features, "frozen", 1
+    )
+    assert len(accuracies) == 1
