@@ -40,6 +40,8 @@ class MnistConfig(Params):
     n_channels: Annotated[int, AfterValidator(_grey_or_rgb)]
     """1 for grey, 3 for RGB."""
 
+    n_shards: Annotated[int, Ge(1), Le(100_000)]
+    """Files that a data set is divided into, each made by a job of its own, on one machine or many."""
     batch_size: Count
     shuffle_buffer: Count
     """Examples among which the next one of a batch is drawn; the whole split mixes best."""

@@ -21,36 +21,37 @@ class DigestSet:
         return self._n
 
     def __contains__(self, content: bytes) -> bool:
-        digest = _digest(content)
-        return self._slots[self._find(digest)] == digest
+        value = digest(content)
+        return self._slots[self._find(value)] == value
 
     def add(self, content: bytes) -> bool:
         """Adds a content, and returns whether it is new."""
-        digest = _digest(content)
-        slot = self._find(digest)
-        if self._slots[slot] == digest:
+        value = digest(content)
+        slot = self._find(value)
+        if self._slots[slot] == value:
             return False
-        self._slots[slot] = digest
+        self._slots[slot] = value
         self._n += 1
         if 3 * self._n > 2 * len(self._slots):
             self._grow()
         return True
 
-    def _find(self, digest: int) -> int:
+    def _find(self, value: int) -> int:
         """Returns the slot where the digest stands or, if it is new, belongs."""
         slots = self._slots
-        slot = digest % len(slots)
-        while slots[slot] not in (0, digest):
+        slot = value % len(slots)
+        while slots[slot] not in (0, value):
             slot = (slot + 1) % len(slots)
         return slot
 
     def _grow(self) -> None:
         smaller, self._slots = self._slots, array("Q", bytes(16 * len(self._slots)))
-        for digest in smaller:
-            if digest:
-                self._slots[self._find(digest)] = digest
+        for value in smaller:
+            if value:
+                self._slots[self._find(value)] = value
 
 
-def _digest(content: bytes) -> int:
-    digest = hashlib.blake2b(content, digest_size=8).digest()
-    return int.from_bytes(digest, "little") or 1  # an empty slot is 0
+def digest(content: bytes) -> int:
+    """Returns eight bytes of a content's hash (BLAKE2b) as a number, 1 .. 2**64 - 1."""
+    value = hashlib.blake2b(content, digest_size=8).digest()
+    return int.from_bytes(value, "little") or 1  # an empty slot of a DigestSet is 0
