@@ -87,7 +87,7 @@ def _same_images(base: Revision, head: Revision, path: str) -> bool:
         for side in (base, head)
     )
     pipeline, split = _parts(path)
-    records = f"data/{pipeline}/tfrecords/{split}.tfrecord"
+    records = f"data/{pipeline}/tfrecords/{split}"
     hashes = {side.file_hash(records) for side in (base, head)}
     return before == after and len(hashes) == 1 and None not in hashes
 

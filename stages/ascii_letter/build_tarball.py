@@ -1,31 +1,33 @@
 """Stage build_ascii_tarball: letters drawn in many typefaces.
 
-raw/letters.tar is for training and test, raw/unseen.tar has typefaces that neither has. Same params,
-same bytes, on any machine: each image has a random generator of its own.
+The letters are for training and test, the unseen letters have typefaces that neither has. Same params,
+same bytes, on any machine: each character of each shard has a random generator of its own.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import random
+import itertools
 import tarfile
 import tempfile
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 from typing import BinaryIO, NamedTuple
 
+from PIL import Image
 from tqdm import tqdm
 
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.glyphs import Typeface, draw_letter, split_families
-from stages.mnist.digests import DigestSet
+from stages.ascii_letter.glyphs import Typeface, draw_ink, draw_letter, places, split_families
+from stages.mnist.digests import DigestSet, digest
+from stages.mnist.engine import Job, map_jobs
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
+from stages.mnist.shards import shard_paths, share
 
 RAW = Path("data/ascii_letter/raw")
-_MOST_ATTEMPTS = 10_000
 CASES = ("capital", "small")
 
 
@@ -46,61 +48,81 @@ def draw_letters(
     config: AsciiLetterConfig,
     families: Sequence[Sequence[Typeface]],
     n_per_class: int,
-    alternate_cases: bool = False,
+    shard: int = 0,
 ) -> Iterator[Letter]:
-    """Yields n_per_class letters of each class, the classes in turn, no two images the same.
+    """Yields a shard's share of n_per_class letters of each class, the classes in turn.
 
-    A typeface's drawing of a letter comes again, at another place, only after all others came.
+    Capitals and small letters alternate. No two images are the same, in no two shards either: each
+    shard has places of its own for each drawing.
 
     Args:
-        config: class_names, seed, letter_size, off_center and the size of the images.
-        families: the typefaces to draw from; a family is drawn first, then one of its files.
-        n_per_class: letters of each class.
-        alternate_cases: capitals and small letters in turn, else at random.
+        config: class_names, seed, n_shards, letter_size, off_center and the size of the images.
+        families: the typefaces to draw from.
+        n_per_class: letters of each class in all shards.
+        shard: 0 .. n_shards - 1.
 
     Raises:
         PipelineError: there are not so many different drawings.
     """
     seen = DigestSet()
-    drawn: Counter[tuple[str, Typeface, str]] = Counter()
-    n_drawings = len(CASES) * sum(map(len, families))
-    for number in range(n_per_class):
-        cases = CASES[number % 2 :][:1] if alternate_cases else CASES
+    drawings = {
+        character: _draw_endlessly(config, character, families, shard)
+        for name in config.class_names
+        for character in (name.upper(), name)
+    }
+    for number in share(n_per_class, shard, config.n_shards):
         for name in config.class_names:
-            for attempt in range(_MOST_ATTEMPTS):
-                # Only random() is promised to give the same numbers in every version of Python.
-                draw = random.Random(f"{config.seed}/{name}/{number}/{attempt}").random
-                family = families[int(draw() * len(families))]
-                typeface, case = family[int(draw() * len(family))], cases[int(draw() * len(cases))]
-                if drawn[name, typeface, case] > number // n_drawings:
-                    continue
-                right, down = ((2 * draw() - 1) * config.off_center for _ in range(2))
-                png = _draw_png(config, name, typeface, case, (right, down))
-                if seen.add(png):
-                    break
-            else:
+            case = CASES[number % 2]
+            character = name.upper() if case == "capital" else name
+            drawing = next((one for one in drawings[character] if seen.add(one[1])), None)
+            if drawing is None:
                 raise PipelineError(
-                    f"{number} different images of the letter {name} were found, the params ask for "
+                    f"there are not enough different drawings of the letter {name}, the params ask for "
                     f"{n_per_class}: lower {config.section}.n_images_per_class or n_unseen_per_class"
                 )
-            drawn[name, typeface, case] += 1
+            typeface, png = drawing
             filename = f"{name}/{number:05d}.png"
             yield Letter(filename, png, typeface.name, typeface.family, typeface.style, case)
 
 
-def _draw_png(
-    config: AsciiLetterConfig,
-    name: str,
-    typeface: Typeface,
-    case: str,
-    off_center: tuple[float, float],
-) -> bytes:
-    character = name.upper() if case == "capital" else name
+def _draw_endlessly(
+    config: AsciiLetterConfig, character: str, families: Sequence[Sequence[Typeface]], shard: int
+) -> Iterator[tuple[Typeface, bytes]]:
+    """Draws a character as PNG in every typeface, again and again at another place, until none is left.
+
+    The order of the typefaces is random, but a file of each family comes before another of any. Only
+    random() is promised to give the same numbers in every version of Python.
+    """
     shape = config.image_height, config.image_width
-    png = io.BytesIO()
-    image = draw_letter(character, typeface, config.letter_size, off_center, shape)
-    image.save(png, "PNG", compress_level=0)
-    return png.getvalue()
+    random = Random(f"{config.seed}/{character}/{shard}").random
+    left: dict[Typeface, list[tuple[int, int]]] = {}
+    while True:
+        ranked = [
+            (rank, random(), typeface)
+            for family in families
+            for rank, typeface in enumerate(sorted(family, key=lambda _: random()))
+        ]
+        for _, _, typeface in sorted(ranked):
+            if typeface not in left:
+                ink = draw_ink(character, typeface, config.letter_size, shape)
+                left[typeface] = _places(config, ink, shard)
+            if left[typeface]:
+                place = left[typeface].pop(int(random() * len(left[typeface])))
+                image = draw_letter(character, typeface, config.letter_size, shape, place)
+                png = io.BytesIO()
+                image.save(png, "PNG", compress_level=0)
+                yield typeface, png.getvalue()
+        if not any(left.values()):
+            return
+
+
+def _places(config: AsciiLetterConfig, ink: Image.Image, shard: int) -> list[tuple[int, int]]:
+    """Returns the places of this ink in this shard: left and upper border, pixels."""
+    columns = places(config.image_width, ink.width, config.off_center)
+    rows = places(config.image_height, ink.height, config.off_center)
+    # By what the ink looks like: the same in another typeface has the same places in each shard.
+    first = (shard - digest(ink.tobytes())) % config.n_shards
+    return list(itertools.product(columns, rows))[first :: config.n_shards]
 
 
 def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
@@ -130,15 +152,29 @@ def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
     tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep half a kilobyte for each
 
 
+def draw_shard(
+    config: AsciiLetterConfig, shard: int, inputs: tuple[Path, ...], outputs: tuple[Path, ...]
+) -> None:
+    """Writes a shard of the letters and one of the unseen letters; see `engine.py`."""
+    seen, unseen = split_families(config.unseen_families)
+    letters, unseen_letters = outputs
+    write_tarball(letters, draw_letters(config, seen, config.n_images_per_class, shard))
+    write_tarball(unseen_letters, draw_letters(config, unseen, config.n_unseen_per_class, shard))
+
+
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
     seen, unseen = split_families(config.unseen_families)
-    with replacing(RAW) as folder:
-        folder.mkdir()
-        letters = draw_letters(config, seen, config.n_images_per_class)
-        write_tarball(folder / "letters.tar", letters)
-        letters = draw_letters(config, unseen, config.n_unseen_per_class, alternate_cases=True)
-        write_tarball(folder / "unseen.tar", letters)
+    with replacing(RAW) as built:
+        folders = built / "letters", built / "unseen"
+        for folder in folders:
+            folder.mkdir(parents=True)
+        outputs = zip(*(shard_paths(f, ".tar", config.n_shards) for f in folders), strict=True)
+        jobs = [Job((config, shard), (), paths) for shard, paths in enumerate(outputs)]
+        for _ in tqdm(
+            map_jobs(draw_shard, jobs), RAW.name, len(jobs), unit=" shards", disable=None
+        ):
+            pass
     print(f"{RAW}: letters of {len(seen)} typeface families, and of {len(unseen)} unseen ones")
 
 

@@ -3,20 +3,17 @@
 from pathlib import Path
 
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.tarball import read_tarball
 from stages.mnist.errors import run
 from stages.mnist.evaluation import evaluate_splits
 
 CLASSIFIER = Path("data/ascii_letter/classifier.weights.h5")
 RECORDS = Path("data/ascii_letter/tfrecords")
-UNSEEN = Path("data/ascii_letter/raw/unseen.tar")
 RESULTS = Path("data/ascii_letter")
 
 
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
-    n_unseen = sum(1 for _ in read_tarball(UNSEEN, config))
-    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, {"unseen": n_unseen})
+    evaluate_splits(config, CLASSIFIER, RECORDS, RESULTS, ("test", "unseen"))
 
 
 if __name__ == "__main__":

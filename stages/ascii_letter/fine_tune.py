@@ -9,7 +9,7 @@ from stages.mnist.errors import run
 from stages.mnist.files import replacing
 from stages.mnist.training import train
 
-RECORDS = Path("data/ascii_letter/tfrecords/train.tfrecord")
+RECORDS = Path("data/ascii_letter/tfrecords/train")
 FEATURES = Path("data/mnist/features.weights.h5")
 CURVES = Path("data/ascii_letter/curves")
 CLASSIFIER = Path("data/ascii_letter/classifier.weights.h5")

@@ -117,47 +117,66 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
 
 
 @functools.lru_cache(maxsize=65536)
-def _ink(letter: str, path: Path, size: int) -> Image.Image:
-    """Draws a letter alone: grey, no larger than its ink."""
-    mask = _font(path, size).getmask(letter)
-    image = Image.frombytes("L", mask.size, bytes(mask))
-    return image.crop(image.getbbox())
+def draw_ink(letter: str, typeface: Typeface, size: int, shape: tuple[int, int]) -> Image.Image:
+    """Draws one letter alone, in white on black, its aspect ratio kept.
+
+    Args:
+        letter: one character.
+        typeface: the font file.
+        size: font size, pixels an em; smaller where the letter would touch the border of an image.
+        shape: height and width of that image, pixels.
+
+    Returns:
+        A grey image (mode L, 0..255), no larger than its ink.
+    """
+    height, width = shape
+    while True:
+        mask = _font(typeface.path, size).getmask(letter)
+        image = Image.frombytes("L", mask.size, bytes(mask))
+        ink = image.crop(image.getbbox())
+        if (ink.width <= width - 2 and ink.height <= height - 2) or size <= 1:
+            return ink
+        size -= 1
+
+
+def places(available: int, needed: int, off_center: float) -> range:
+    """Returns where something may begin in a space: inside, off the centre by no more than `off_center`.
+
+    Args:
+        available: the space, pixels.
+        needed: the thing, pixels.
+        off_center: pixels, either way.
+
+    Returns:
+        Whole pixels, at least one: the place that is nearest to the centre.
+    """
+    room = (available - needed) / 2
+    most = max(0, min(room, off_center))
+    nearest = math.floor(0.5 + room)
+    return range(math.ceil(room - most), math.floor(room + most) + 1) or range(nearest, nearest + 1)
 
 
 def draw_letter(
     letter: str,
     typeface: Typeface,
     size: int,
-    off_center: tuple[float, float],
     shape: tuple[int, int],
+    place: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Draws one letter in white on black, its aspect ratio kept, centred by the box around its ink.
+    """Draws one letter as `draw_ink` does, into an image.
 
     Args:
         letter: one character.
         typeface: the font file.
         size: font size, pixels an em; smaller where the letter would touch the border.
-        off_center: pixels right and down of the centre, rounded to whole ones; less where the
-            letter would leave the image.
         shape: height and width of the image, pixels.
+        place: left and upper border of the box around its ink, pixels; None centres that.
 
     Returns:
         A grey image (mode L, 0..255) of that shape.
     """
     height, width = shape
-    while True:
-        ink = _ink(letter, typeface.path, size)
-        if (ink.width <= width - 2 and ink.height <= height - 2) or size <= 1:
-            break
-        size -= 1
+    ink = draw_ink(letter, typeface, size, shape)
     image = Image.new("L", (width, height))
-    image.paste(
-        ink, (_place(width, ink.width, off_center[0]), _place(height, ink.height, off_center[1]))
-    )
+    image.paste(ink, place or (places(width, ink.width, 0)[0], places(height, ink.height, 0)[0]))
     return image
-
-
-def _place(available: int, needed: int, off_center: float) -> int:
-    """Returns where something begins that stands off the centre, but not out of the space."""
-    room = (available - needed) / 2
-    return math.floor(0.5 + room + max(-room, min(room, off_center)))

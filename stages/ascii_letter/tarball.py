@@ -11,14 +11,15 @@ from __future__ import annotations
 import csv
 import io
 import lzma
-import random
 import tarfile
 import warnings
 import zlib
+from array import array
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from random import Random
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +28,8 @@ from PIL import Image, ImageOps
 from stages.mnist.config import MnistConfig
 from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError
-
-if TYPE_CHECKING:
-    from stages.mnist.dataset import Example
+from stages.mnist.example import Example
+from stages.mnist.shards import share
 
 _MOST_BYTES = 1 << 27
 """More than an image file has, less than a bomb."""
@@ -162,20 +162,23 @@ def decode_image(
         raise PipelineError(f"{name}: cannot be read as an image: {reason}") from error
 
 
-def split_files(tarball: Path, config: MnistConfig) -> tuple[DigestSet, DigestSet]:
+def split_files(
+    tarball: Path, config: MnistConfig, shard: int = 0
+) -> tuple[Sequence[int], Sequence[int]]:
     """Divides the image files of a tarball, each class in the same proportion, at random by the seed.
 
+    Args:
+        tarball: the shard's.
+        config: class_names, n_train_samples, n_test_samples, n_shards, seed.
+        shard: 0 .. n_shards - 1. A shard has its share of the samples.
+
     Returns:
-        The names of n_train_samples and of n_test_samples files, none in both, for `read_examples`.
+        For each file of `read_tarball`, in its order, whether it is for training; and for the test.
 
     Raises:
         PipelineError: the tarball cannot be read, has a file outside the classes' folders, or too
             few images of a class.
     """
-    # A class's names are one long text: as a list they would take ten times as much memory.
-    by_class: defaultdict[str, bytearray] = defaultdict(bytearray)
-    for name, _ in read_tarball(tarball, config):
-        by_class[name.split("/")[0]] += name.encode() + b"\0"
     n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
     n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
     if rest_train or rest_test:
@@ -183,33 +186,46 @@ def split_files(tarball: Path, config: MnistConfig) -> tuple[DigestSet, DigestSe
             f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
             f"of n_classes ({config.n_classes}), so that each class has as many"
         )
-    train, test = DigestSet(), DigestSet()
+    own = share(n_train + n_test, shard, config.n_shards)
+    first_test = own.stop * n_train // (n_train + n_test) - own.start * n_train // (
+        n_train + n_test
+    )
+    # A class's names are one long text: as a list they would take ten times as much memory.
+    names: defaultdict[str, bytearray] = defaultdict(bytearray)
+    positions: defaultdict[str, array[int]] = defaultdict(lambda: array("L"))
+    n_files = 0
+    for name, _ in read_tarball(tarball, config):
+        class_name, _, base = name.partition("/")
+        names[class_name] += base.encode() + b"\0"
+        positions[class_name].append(n_files)
+        n_files += 1
+    train, test = bytearray(n_files), bytearray(n_files)
     for class_name in config.class_names:
-        names = sorted(by_class[class_name].decode().split("\0")[:-1])
-        if len(names) < n_train + n_test:
+        found = names[class_name].split(b"\0")[:-1]
+        if len(found) < len(own):
             raise PipelineError(
-                f"{tarball}: {len(names)} images of the class {class_name}, the params ask for "
-                f"{n_train} + {n_test}"
+                f"{tarball}: {len(found)} images of the class {class_name}, the params ask for "
+                f"{first_test} + {len(own) - first_test}"
             )
-        chosen = random.Random(f"{config.seed}/{class_name}").sample(names, n_train + n_test)
-        for index, name in enumerate(chosen):
-            (train if index < n_train else test).add(name.encode())
+        by_name = sorted(range(len(found)), key=found.__getitem__)
+        random = Random(f"{config.seed}/{class_name}/{shard}")
+        for index, chosen in enumerate(random.sample(by_name, len(own))):
+            (train if index < first_test else test)[positions[class_name][chosen]] = True
     return train, test
 
 
 def read_examples(
-    tarball: Path, config: MnistConfig, names: DigestSet | None = None, fit: bool = False
+    tarball: Path, config: MnistConfig, chosen: Iterable[int] | None = None, fit: bool = False
 ) -> Iterator[Example]:
-    """Yields the named images of a tarball, or all, in its order; see `decode_image` for `fit`.
+    """Yields images of a tarball in its order: all, or those for which `chosen` is true.
+
+    See `split_files` for `chosen`, and `decode_image` for `fit`.
 
     Raises:
         PipelineError: a file is no image, or not of the size and the channels that the params say.
     """
-    # It brings TensorFlow, which those who only look at a tarball can do without.
-    from stages.mnist.dataset import Example
-
     labels = {name: label for label, name in enumerate(config.class_names)}
-    for name, content in read_tarball(tarball, config):
-        if names is None or name.encode() in names:
-            image = decode_image(name, content, config, fit)
-            yield Example(image, labels[name.split("/")[0]], name)
+    files = read_tarball(tarball, config)
+    for name, content in files if chosen is None else compress(files, chosen):
+        image = decode_image(name, content, config, fit)
+        yield Example(image, labels[name.split("/")[0]], name)

@@ -39,7 +39,7 @@ class Library:
         self._by_size: dict[tuple[int, ...], list[tuple[str, Drawing]]] = defaultdict(list)
         for name in class_names:
             for letter, typeface in itertools.product((name, name.upper()), typefaces):
-                ink = crop_to_ink(draw_letter(letter, typeface, size, (0, 0), shape))
+                ink = crop_to_ink(draw_letter(letter, typeface, size, shape))
                 self._by_size[ink.shape].append((name, ink))
 
     def classes_like(self, image: Image.Image) -> set[str]:

@@ -17,6 +17,7 @@ from stages.ascii_letter.tarball import read_manifest, read_tarball
 from stages.mistakes.sharing import Library
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing, write_csv, write_json
+from stages.mnist.shards import shard_paths
 
 RAW = Path("data/ascii_letter/raw")
 PREDICTIONS = Path("data/ascii_letter")
@@ -36,36 +37,37 @@ class Judged(NamedTuple):
     case: str
 
 
-def read_judged(tarball: Path, predictions: Path, config: AsciiLetterConfig) -> list[Judged]:
-    """Joins predictions with the images and the manifest of the tarball that they are of.
+def read_judged(folder: Path, predictions: Path, config: AsciiLetterConfig) -> list[Judged]:
+    """Joins predictions with the images and the manifests of the tarballs that they are of.
 
     Raises:
-        PipelineError: the tarball cannot be read, or it or its manifest lacks a letter.
+        PipelineError: a tarball cannot be read, or they or their manifests lack a letter.
     """
-    manifest = read_manifest(tarball)
     with predictions.open(encoding="utf-8", newline="") as file:
         rows = {row["filename"]: row for row in csv.DictReader(file)}
     judged = []
-    for name, content in read_tarball(tarball, config):
-        if name in rows:
-            row, entry = rows.pop(name), manifest.get(name, {})
-            if not all(entry.get(column) for column in ("typeface", "family", "case")):
-                raise PipelineError(
-                    f"{tarball}: its manifest lacks {name}, or its typeface, family or case"
+    for tarball in shard_paths(folder, ".tar", config.n_shards):
+        manifest = read_manifest(tarball)
+        for name, content in read_tarball(tarball, config):
+            if name in rows:
+                row, entry = rows.pop(name), manifest.get(name, {})
+                if not all(entry.get(column) for column in ("typeface", "family", "case")):
+                    raise PipelineError(
+                        f"{tarball}: its manifest lacks {name}, or its typeface, family or case"
+                    )
+                judged.append(
+                    Judged(
+                        Image.open(io.BytesIO(content)),
+                        row["actual"],
+                        row["predicted"],
+                        float(row["probability"]),
+                        entry["typeface"],
+                        entry["family"],
+                        entry["case"],
+                    )
                 )
-            judged.append(
-                Judged(
-                    Image.open(io.BytesIO(content)),
-                    row["actual"],
-                    row["predicted"],
-                    float(row["probability"]),
-                    entry["typeface"],
-                    entry["family"],
-                    entry["case"],
-                )
-            )
     if rows:
-        raise PipelineError(f"{predictions}: {next(iter(rows))} is not in {tarball}")
+        raise PipelineError(f"{predictions}: {next(iter(rows))} is not in {folder}")
     return judged
 
 
@@ -97,8 +99,8 @@ def draw_sheet(letters: Sequence[Judged]) -> Image.Image:
 def main() -> None:
     config = AsciiLetterConfig.from_yaml()
     splits = {
-        "": read_judged(RAW / "letters.tar", PREDICTIONS / "predictions.csv", config),
-        "_unseen": read_judged(RAW / "unseen.tar", PREDICTIONS / "predictions_unseen.csv", config),
+        "": read_judged(RAW / "letters", PREDICTIONS / "predictions.csv", config),
+        "_unseen": read_judged(RAW / "unseen", PREDICTIONS / "predictions_unseen.csv", config),
     }
     everything = [letter for judged in splits.values() for letter in judged]
     for field in ("family", "case"):

@@ -14,9 +14,9 @@ from stages.mnist.errors import PipelineError
 
 
 class Part(NamedTuple):
-    """A worker's part of each batch: the rows index, index + n_parts, index + 2 * n_parts ..."""
+    """A worker's part of each batch: the rows number, number + n_parts, number + 2 * n_parts ..."""
 
-    index: int
+    number: int
     n_parts: int
 
 
@@ -70,13 +70,13 @@ def stream_batches(records: Path, config: MnistConfig, part: Part = WHOLE) -> An
     shards = _table(lengths).enumerate()
     own_shards = len(lengths) % part.n_parts == 0
     if own_shards:
-        shards = shards.shard(part.n_parts, part.index)
+        shards = shards.shard(part.n_parts, part.number)
     stream = shards.interleave(
         lambda index, shard: _records(*shard).shuffle(buffer, config.seed + index).repeat(),
         cycle_length=len(lengths) // (part.n_parts if own_shards else 1),
     )
     if not own_shards:
-        stream = stream.shard(part.n_parts, part.index)
+        stream = stream.shard(part.n_parts, part.number)
     return _parsed(stream, config.batch_size // part.n_parts, config)
 
 

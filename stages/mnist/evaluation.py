@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,9 +76,9 @@ def evaluate_splits(
     weights: Path,
     records: Path,
     results: Path,
-    others: Mapping[str, int] | None = None,
+    splits: Sequence[str] = ("test",),
 ) -> None:
-    """Evaluates a classifier's weights on the split "test" of a folder of records, and on others.
+    """Evaluates a classifier's weights on splits of a folder of records.
 
     Writes results/metrics.json and a results/predictions.csv for the split "test"; any other split
     adds its name: "accuracy_unseen", "accuracy_unseen_low", predictions_unseen.csv.
@@ -86,9 +86,9 @@ def evaluate_splits(
     Args:
         config: the architecture and the format of the records.
         weights: the classifier's.
-        records: a folder with a SPLIT.tfrecord for each split.
+        records: the folder of the splits' folders.
         results: the folder to write into.
-        others: how many examples each of the other splits has; the test has config.n_test_samples.
+        splits: their names; the split "test" has config.n_test_samples examples.
 
     Raises:
         PipelineError: records or weights are missing, damaged or do not fit the config, or a split
@@ -98,13 +98,12 @@ def evaluate_splits(
     load_weights(classifier, weights)
     metrics: dict[str, float] = {}
     tables: dict[str, list[Prediction]] = {}
-    for split, n_examples in {"test": config.n_test_samples, **(others or {})}.items():
-        path = records / f"{split}.tfrecord"
-        values, predictions = evaluate(classifier, config, path)
-        if len(predictions) != n_examples:
+    for split in splits:
+        values, predictions = evaluate(classifier, config, records / split)
+        if split == "test" and len(predictions) != config.n_test_samples:
             raise PipelineError(
-                f"{path}: {len(predictions)} examples, the params say {n_examples}: "
-                "delete it and run `dvc repro`"
+                f"{records / split}: {len(predictions)} examples, the params say "
+                f"{config.n_test_samples}: delete it and run `dvc repro`"
             )
         suffix = "" if split == "test" else f"_{split}"
         for key, value in values.items():

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -35,20 +34,9 @@ from stages.mnist.config import MnistConfig
 from stages.mnist.digests import digest
 from stages.mnist.engine import Job, map_jobs
 from stages.mnist.errors import PipelineError
+from stages.mnist.example import Example
 from stages.mnist.files import replacing, write_json
 from stages.mnist.shards import shard_paths
-
-
-class Example(NamedTuple):
-    """An image and what is known of it."""
-
-    image: npt.NDArray[np.uint8]
-    """uint8 0..255 [height, width, channels]."""
-    label: int
-    """0 .. n_classes - 1."""
-    filename: str
-    """The image's name in its source."""
-
 
 Splits = Mapping[str, Iterable[Example]]
 """The examples of each split, by its name."""

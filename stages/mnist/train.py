@@ -9,7 +9,7 @@ from stages.mnist.errors import run
 from stages.mnist.files import replacing
 from stages.mnist.training import train
 
-RECORDS = Path("data/mnist/tfrecords/train.tfrecord")
+RECORDS = Path("data/mnist/tfrecords/train")
 CURVES = Path("data/mnist/curves")
 FEATURES = Path("data/mnist/features.weights.h5")
 CLASSIFIER = Path("data/mnist/classifier.weights.h5")

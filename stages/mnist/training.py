@@ -13,7 +13,7 @@ from scmrepo.exceptions import SCMError
 from stages.mnist.augmentation import augmented
 from stages.mnist.backend import keras, tf
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import load_batches, reading
+from stages.mnist.dataset import reading, stream_batches
 from stages.mnist.errors import PipelineError
 from stages.mnist.model import build_classifier, load_weights
 
@@ -23,7 +23,7 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
 
     Args:
         config: the architecture, the augmentation and the schedule.
-        records: the TFRecord file of n_train_samples examples.
+        records: the folder of a split of n_train_samples examples.
         curves: a folder for DVCLive's learning curves (loss and accuracy of each epoch).
         features: the feature weights of a parent pipeline, loaded when config.pretrained_features.
 
@@ -55,7 +55,7 @@ def train(config: MnistConfig, records: Path, curves: Path, features: Path | Non
         _optimizer(config), loss="sparse_categorical_crossentropy", metrics=["accuracy"]
     )
     # One endless iterator: to make a new one for each epoch can take half as long as the epoch.
-    batches = augmented(load_batches(records, config, shuffled=True), config).repeat()
+    batches = augmented(stream_batches(records, config), config)
     with reading(records), _live(curves) as live:
         history = classifier.fit(
             batches,

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError, run
+from stages.mnist.example import Example
 from stages.mnist.original import FILES, read_examples
-from stages.mnist.records import Example, Splits, write_shards
+from stages.mnist.records import Splits, write_shards
 from stages.mnist.shards import share
 
 RAW = Path("data/mnist/raw")

@@ -57,8 +57,8 @@ def measure_accuracies(
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
-    train = load_split(records / "train.tfrecord", config, max(transfer.labels_per_class))
-    unseen = load_split(records / "unseen.tfrecord", config, transfer.n_unseen_per_class)
+    train = load_split(records / "train", config, max(transfer.labels_per_class))
+    unseen = load_split(records / "unseen", config, transfer.n_unseen_per_class)
     keras.utils.set_random_seed((config.seed + seed) % 2**32)
     trainer = Trainer(config, transfer, start, train, unseen, features)
     accuracies = []

@@ -27,7 +27,7 @@ def draw_golden(config: AsciiLetterConfig) -> npt.NDArray[np.uint8]:
     typeface = find_typefaces()[0][0]
     shape = config.image_height, config.image_width
     letters = (
-        draw_letter(name.upper(), typeface, config.letter_size, (0, 0), shape)
+        draw_letter(name.upper(), typeface, config.letter_size, shape)
         for name in config.class_names
     )
     return np.stack([np.asarray(letter) for letter in letters])[..., np.newaxis]
