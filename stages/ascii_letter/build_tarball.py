@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import tarfile
 import tempfile
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image
 from tqdm import tqdm
 
 from stages.ascii_letter.config import AsciiLetterConfig
@@ -95,7 +94,7 @@ def _draw_endlessly(
     """
     shape = config.image_height, config.image_width
     random = Random(f"{config.seed}/{character}/{shard}").random
-    left: dict[Typeface, list[tuple[int, int]]] = {}
+    free: dict[Typeface, array[int]] = {}
     while True:
         ranked = [
             (rank, random(), typeface)
@@ -103,26 +102,23 @@ def _draw_endlessly(
             for rank, typeface in enumerate(sorted(family, key=lambda _: random()))
         ]
         for _, _, typeface in sorted(ranked):
-            if typeface not in left:
-                ink = draw_ink(character, typeface, config.letter_size, shape)
-                left[typeface] = _places(config, ink, shard)
-            if left[typeface]:
-                place = left[typeface].pop(int(random() * len(left[typeface])))
-                image = draw_letter(character, typeface, config.letter_size, shape, place)
+            ink = draw_ink(character, typeface, config.letter_size, shape)
+            columns = places(config.image_width, ink.width, config.off_center)
+            rows = places(config.image_height, ink.height, config.off_center)
+            if typeface not in free:
+                # By what the ink looks like: the same ink in another typeface has the same places.
+                first = (shard - digest(ink.tobytes())) % config.n_shards
+                free[typeface] = array("L", range(first, len(columns) * len(rows), config.n_shards))
+            if free[typeface]:
+                place = free[typeface].pop(int(random() * len(free[typeface])))
+                row, column = divmod(place, len(columns))
+                left_and_top = columns[column], rows[row]
+                image = draw_letter(character, typeface, config.letter_size, shape, left_and_top)
                 png = io.BytesIO()
                 image.save(png, "PNG", compress_level=0)
                 yield typeface, png.getvalue()
-        if not any(left.values()):
+        if not any(free.values()):
             return
-
-
-def _places(config: AsciiLetterConfig, ink: Image.Image, shard: int) -> list[tuple[int, int]]:
-    """Returns the places of this ink in this shard: left and upper border, pixels."""
-    columns = places(config.image_width, ink.width, config.off_center)
-    rows = places(config.image_height, ink.height, config.off_center)
-    # By what the ink looks like: the same in another typeface has the same places in each shard.
-    first = (shard - digest(ink.tobytes())) % config.n_shards
-    return list(itertools.product(columns, rows))[first :: config.n_shards]
 
 
 def write_tarball(target: Path, letters: Iterable[Letter]) -> None:

@@ -114,7 +114,8 @@ def _records(path: Any, length: Any) -> Any:
 
 
 def _parsed(records: Any, n_rows: int, config: MnistConfig) -> Any:
-    return records.batch(n_rows).map(_parser(config)).prefetch(tf.data.AUTOTUNE)
+    # Not as many as tf.data would keep by itself: they may be hundreds of megabytes.
+    return records.batch(n_rows).map(_parser(config)).prefetch(2)
 
 
 def _parser(config: MnistConfig) -> Any:
