@@ -15,8 +15,7 @@ import tarfile
 import warnings
 import zlib
 from array import array
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import compress
 from pathlib import Path
 from random import Random
@@ -26,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from stages.mnist.config import MnistConfig
-from stages.mnist.digests import DigestSet
+from stages.mnist.digests import DigestSet, digest
 from stages.mnist.errors import PipelineError
 from stages.mnist.example import Example
 from stages.mnist.shards import share
@@ -164,7 +163,7 @@ def decode_image(
 
 def split_files(
     tarball: Path, config: MnistConfig, shard: int = 0
-) -> tuple[Sequence[int], Sequence[int]]:
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
     """Divides the image files of a tarball, each class in the same proportion, at random by the seed.
 
     Args:
@@ -173,7 +172,8 @@ def split_files(
         shard: 0 .. n_shards - 1. A shard has its share of the samples.
 
     Returns:
-        For each file of `read_tarball`, in its order, whether it is for training; and for the test.
+        For each file of `read_tarball`, in its order, whether it is for training, and whether for the
+        test: bool [n], no file for both.
 
     Raises:
         PipelineError: the tarball cannot be read, has a file outside the classes' folders, or too
@@ -186,36 +186,37 @@ def split_files(
             f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
             f"of n_classes ({config.n_classes}), so that each class has as many"
         )
-    own = share(n_train + n_test, shard, config.n_shards)
-    first_test = own.stop * n_train // (n_train + n_test) - own.start * n_train // (
-        n_train + n_test
-    )
-    # A class's names are one long text: as a list they would take ten times as much memory.
-    names: defaultdict[str, bytearray] = defaultdict(bytearray)
-    positions: defaultdict[str, array[int]] = defaultdict(lambda: array("L"))
-    n_files = 0
+    n_both = n_train + n_test
+    own = share(n_both, shard, config.n_shards)
+    n_own_train = own.stop * n_train // n_both - own.start * n_train // n_both
+    labels = {name: label for label, name in enumerate(config.class_names)}
+    classes, names = array("I"), array("Q")
     for name, _ in read_tarball(tarball, config):
-        class_name, _, base = name.partition("/")
-        names[class_name] += base.encode() + b"\0"
-        positions[class_name].append(n_files)
-        n_files += 1
-    train, test = bytearray(n_files), bytearray(n_files)
-    for class_name in config.class_names:
-        found = names[class_name].split(b"\0")[:-1]
-        if len(found) < len(own):
+        classes.append(labels[name.partition("/")[0]])
+        names.append(digest(name.encode()))  # a million names are 60 MB, their digests 8
+    train, test = np.zeros((2, len(classes)), np.bool_)
+    for class_name, label in labels.items():
+        (files,) = np.nonzero(np.frombuffer(classes, np.uint32) == label)
+        if len(files) < len(own):
             raise PipelineError(
-                f"{tarball}: {len(found)} images of the class {class_name}, the params ask for "
-                f"{first_test} + {len(own) - first_test}"
+                f"{tarball}: {len(files)} images of the class {class_name}, the params ask for "
+                f"{n_own_train} + {len(own) - n_own_train}"
             )
-        by_name = sorted(range(len(found)), key=found.__getitem__)
+        files = files[
+            np.argsort(np.frombuffer(names, np.uint64)[files])
+        ]  # whatever the tar's order
         random = Random(f"{config.seed}/{class_name}/{shard}")
-        for index, chosen in enumerate(random.sample(by_name, len(own))):
-            (train if index < first_test else test)[positions[class_name][chosen]] = True
+        chosen = files[random.sample(range(len(files)), len(own))]
+        train[chosen[:n_own_train]] = True
+        test[chosen[n_own_train:]] = True
     return train, test
 
 
 def read_examples(
-    tarball: Path, config: MnistConfig, chosen: Iterable[int] | None = None, fit: bool = False
+    tarball: Path,
+    config: MnistConfig,
+    chosen: npt.NDArray[np.bool_] | None = None,
+    fit: bool = False,
 ) -> Iterator[Example]:
     """Yields images of a tarball in its order: all, or those for which `chosen` is true.
 
