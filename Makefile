@@ -80,7 +80,8 @@ verify: $(VENV)/installed ## Make everything in a fresh clone of HEAD, and compa
 
 lock: $(VENV)/installed-dev ## Write the lock files anew, with the newest versions that pyproject.toml admits
 	$(COMPILE) --upgrade -o requirements.txt
-	$(COMPILE) --upgrade --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) --upgrade --group ray -c requirements.txt -o requirements-ray.txt
+	$(COMPILE) --upgrade --group dev -c requirements-ray.txt -o requirements-dev.txt
 
 notice: $(VENV)/installed-dev ## Write the licences of what the lock file installs to NOTICE
 	python -m tools.notice

@@ -9,8 +9,8 @@ import math
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import starmap
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -189,8 +189,7 @@ def run(
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         # The trainings of transfer_curve, too; a process that runs already keeps its threads.
-        pool = "stages.transfer.curve.ProcessPoolExecutor"
-        patch.setattr(pool, lambda **_: ThreadPoolExecutor(1))
+        patch.setattr("stages.transfer.curve.local_map", starmap)
         patch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", lambda _: None)
         patch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", lambda _: None)
         for name, stage in loaded.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -32,14 +33,20 @@ def read_lock(path: Path) -> list[Requirement]:
     return locked
 
 
-def problems(project: Path, lock: Path, lock_dev: Path) -> list[str]:
-    """Lists what the lock files lack of what pyproject.toml asks for."""
+def problems(project: Path, locks: Mapping[str, Path]) -> list[str]:
+    """Lists what the lock files lack of what pyproject.toml asks for.
+
+    Args:
+        project: pyproject.toml.
+        locks: the lock file of each dependency group; that of no group is called "".
+    """
     declared = tomllib.loads(project.read_text(encoding="utf-8"))
+    groups = declared["dependency-groups"] | {"": []}
     found = []
-    for path, wanted in (
-        (lock, declared["project"]["dependencies"]),
-        (lock_dev, declared["project"]["dependencies"] + declared["dependency-groups"]["dev"]),
-    ):
+    for group, path in locks.items():
+        wanted = [*declared["project"]["dependencies"]]
+        for entry in groups[group]:
+            wanted += groups[entry["include-group"]] if isinstance(entry, dict) else [entry]
         pins = read_lock(path)
         for requirement in map(Requirement, wanted):
             versions = [
@@ -53,7 +60,8 @@ def problems(project: Path, lock: Path, lock_dev: Path) -> list[str]:
 
 
 def main() -> None:
-    found = problems(Path("pyproject.toml"), Path("requirements.txt"), Path("requirements-dev.txt"))
+    locks = {"": "requirements.txt", "ray": "requirements-ray.txt", "dev": "requirements-dev.txt"}
+    found = problems(Path("pyproject.toml"), {group: Path(name) for group, name in locks.items()})
     if found:
         sys.exit("error: run `make lock`: " + "; ".join(found))
 

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +10,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from stages.mnist.config import MnistConfig
-from stages.mnist.errors import PipelineError
+from stages.mnist.processes import local_map
 from stages.transfer.config import TransferConfig
 
 STARTS = ("scratch", "pretrained", "frozen")
@@ -47,40 +41,14 @@ def measure_points(
             too few letters, or a process was killed.
     """
     runs = [(start, seed) for seed in range(transfer.n_seeds) for start in STARTS]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(mp_context=context, initializer=_end_with_parent) as pool:
-        # The processes inherit it: Ctrl-C ends this one, and this one ends them.
-        on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        futures = [pool.submit(_measure, config, transfer, records, features, *run) for run in runs]
-        signal.signal(signal.SIGINT, on_interrupt)
-        try:
-            for (start, seed), future in zip(runs, futures, strict=True):
-                for n_labels, accuracy in zip(
-                    transfer.labels_per_class, future.result(), strict=True
-                ):
-                    yield Point(n_labels, start, seed, accuracy)
-        except BrokenProcessPool as error:
-            raise PipelineError("a training process was killed, for want of memory?") from error
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
-
-
-def _end_with_parent() -> None:
-    """Ends this process when its parent is gone, which a process of a pool does not do by itself."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait_and_end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait_and_end, daemon=True).start()
+    calls = [(config, transfer, records, features, *run) for run in runs]
+    for (start, seed), accuracies in zip(runs, local_map(_measure, calls), strict=True):
+        for n_labels, accuracy in zip(transfer.labels_per_class, accuracies, strict=True):
+            yield Point(n_labels, start, seed, accuracy)
 
 
 def _measure(*arguments: Any) -> list[float]:
-    """See `training.measure_accuracies`. The processes of the pool need TensorFlow, this one does not."""
+    """See `training.measure_accuracies`. Its own process needs TensorFlow, this one does not."""
     from stages.transfer.training import measure_accuracies
 
     return measure_accuracies(*arguments)

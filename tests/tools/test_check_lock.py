@@ -10,16 +10,23 @@ PROJECT = """\
 [project]
 dependencies = ["numpy>=2,<3"]
 [dependency-groups]
-dev = ["types-PyYAML>=6"]
+dev = ["types-PyYAML>=6", {include-group = "cluster"}]
+cluster = ["ray>=2"]
 """
+LOCK_CLUSTER = f"{LOCK}ray==2.60.0 {HASH}\n"
 
 
-def found(folder: Path, lock: str = LOCK, lock_dev: str = LOCK) -> list[str]:
+def found(
+    folder: Path, lock: str = LOCK, lock_cluster: str = LOCK_CLUSTER, lock_dev: str = LOCK_CLUSTER
+) -> list[str]:
     """What is wrong with the lock files, each line from the name of the file on."""
-    paths = [folder / name for name in ("pyproject.toml", "requirements.txt", "dev.txt")]
-    for path, text in zip(paths, (PROJECT, lock, lock_dev), strict=True):
+    project = folder / "pyproject.toml"
+    project.write_text(PROJECT, encoding="utf-8")
+    locks = {"": "requirements.txt", "cluster": "cluster.txt", "dev": "dev.txt"}
+    paths = {group: folder / name for group, name in locks.items()}
+    for path, text in zip(paths.values(), (lock, lock_cluster, lock_dev), strict=True):
         path.write_text(text, encoding="utf-8")
-    return [line.removeprefix(f"{folder}/") for line in problems(*paths)]
+    return [line.removeprefix(f"{folder}/") for line in problems(project, paths)]
 
 
 def test_lock_files_with_all_that_is_asked_for_pass(tmp_path: Path) -> None:
@@ -33,11 +40,19 @@ def test_a_dependency_without_a_pin_is_found(tmp_path: Path) -> None:
     ]
 
 
-def test_development_needs_both_kinds(tmp_path: Path) -> None:
+def test_development_needs_all_kinds(tmp_path: Path) -> None:
     lock = f"other==1 {HASH}\n"
     assert [line.split()[1] for line in found(tmp_path, lock_dev=lock)] == [
         "numpy<3,>=2",
         "types-PyYAML>=6",
+        "ray>=2",
+    ]
+
+
+def test_a_group_needs_its_own_and_what_all_need(tmp_path: Path) -> None:
+    assert found(tmp_path, lock_cluster=f"other==1 {HASH}\n") == [
+        "cluster.txt: numpy<3,>=2 is asked for, nothing locked",
+        "cluster.txt: ray>=2 is asked for, nothing locked",
     ]
 
 

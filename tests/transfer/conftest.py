@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,10 +10,10 @@ import numpy as np
 import pytest
 
 from stages.ascii_letter.config import AsciiLetterConfig
+from stages.mnist import processes
 from stages.mnist.backend import keras
 from stages.mnist.dataset import Example, write_splits
 from stages.mnist.model import build_features
-from stages.transfer import curve
 from stages.transfer.config import TransferConfig
 from stages.transfer.measure_curve import FEATURES, RECORDS
 from tests.conftest import Params, write_params
@@ -79,6 +77,5 @@ def inputs(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> In
 
 
 def use_processes(patch: pytest.MonkeyPatch, n_processes: int) -> None:
-    """Lets the pool have this number of processes, however many cores there are."""
-    pool = partial(ProcessPoolExecutor, max_workers=n_processes)
-    patch.setattr(curve, "ProcessPoolExecutor", pool)
+    """Measures in this number of processes, however many cores there are."""
+    patch.setattr(processes, "n_cores", lambda: n_processes)

@@ -2,92 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
+from itertools import starmap
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from stages.mnist.errors import PipelineError
 from stages.transfer import curve
 from stages.transfer.curve import STARTS, Point, mean_interval, measure_points, transfer_gains
-from tests.conftest import ROOT, Params
-from tests.transfer.conftest import N_TRAIN, Inputs, make_inputs, use_processes
-
-PROGRAM = """
-import multiprocessing
-from functools import partial
-
-from stages.ascii_letter.config import AsciiLetterConfig
-from stages.mnist.errors import run
-from stages.transfer import curve
-from stages.transfer.config import TransferConfig
-from stages.transfer.measure_curve import FEATURES, RECORDS
-
-def main():
-    curve.ProcessPoolExecutor = partial(curve.ProcessPoolExecutor, max_workers=1)
-    configs = AsciiLetterConfig.from_yaml(), TransferConfig.from_yaml()
-    points = curve.measure_points(*configs, RECORDS, FEATURES)
-    next(points)
-    (worker,) = multiprocessing.active_children()
-    print(worker.pid, flush=True)
-    list(points)
-
-run(main, alone=False)
-"""
-
-
-class Running(NamedTuple):
-    program: subprocess.Popen[str]
-    worker: int
-    """The id of the process that trains."""
-
-
-@pytest.fixture
-def running(tmp_path: Path, tiny_params: Params) -> Iterator[Running]:
-    """A program with a process that trains, after the first of its trainings."""
-    tiny_params["transfer"] |= {"labels_per_class": [1], "n_steps": 100}
-    make_inputs(tmp_path, tiny_params)
-    program = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert program.stdout is not None
-    with program:
-        worker = int(program.stdout.readline())
-        yield Running(program, worker)
-        program.kill()
-        if not program.stdout.closed:  # the worker has not ended by itself
-            os.kill(worker, signal.SIGKILL)
-
-
-def test_a_process_that_is_killed_ends_the_program_in_one_line(running: Running) -> None:
-    os.kill(running.worker, signal.SIGKILL)
-    _, said = running.program.communicate(timeout=60)
-    assert said == "error: a training process was killed, for want of memory?\n"
-    assert running.program.returncode == 1
-
-
-def test_ctrl_c_ends_the_program_and_its_processes_in_one_line(running: Running) -> None:
-    os.killpg(running.program.pid, signal.SIGINT)  # as a terminal does: to all of them
-    _, said = running.program.communicate(timeout=60)
-    assert (running.program.returncode, said) == (130, "interrupted\n")
-
-
-def test_the_processes_end_with_a_program_that_is_killed(running: Running) -> None:
-    running.program.kill()
-    running.program.communicate(timeout=60)  # they hold its output open until they end
+from tests.transfer.conftest import N_TRAIN, Inputs, use_processes
 
 
 def test_what_a_process_refuses_is_told_as_it_is(
@@ -106,9 +31,6 @@ def test_what_a_process_refuses_is_told_as_it_is(
 def test_each_accuracy_comes_with_its_number_of_labels_start_and_seed(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def pool(**_: object) -> Executor:
-        return ThreadPoolExecutor(1)
-
     def measure(*arguments: Any) -> list[float]:
         _, transfer, records, features, start, seed = arguments
         assert (records, features) == (Path("records"), Path("features"))
@@ -117,7 +39,7 @@ def test_each_accuracy_comes_with_its_number_of_labels_start_and_seed(
     def accuracy(n_labels: int, start: str, seed: int) -> float:
         return n_labels / 100 + STARTS.index(start) / 1000 + seed / 10000
 
-    monkeypatch.setattr(curve, "ProcessPoolExecutor", pool)
+    monkeypatch.setattr(curve, "local_map", starmap)
     monkeypatch.setattr(curve, "_measure", measure)
     transfer = replace(inputs.transfer, labels_per_class=[20, 3, 7], n_seeds=3)
     points = list(measure_points(inputs.config, transfer, Path("records"), Path("features")))
