@@ -24,7 +24,7 @@ from stages.mnist.processes import local_map
 
 T = TypeVar("T")
 
-AHEAD = 4
+AHEAD = 2
 """So many jobs per CPU of the cluster are begun ahead of the result that is yielded next."""
 
 MAX_RETRIES = 3

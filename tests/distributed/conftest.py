@@ -51,7 +51,7 @@ class Cluster:
             "RAY_ADDRESS": self.address,
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # 127.0.0.1 for the drivers, too
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # 127.0.0.1 for programs, too
         }
         self.start(
             *("--head", f"--port={port}", f"--ray-client-server-port={client_port}"),
@@ -61,7 +61,9 @@ class Cluster:
     def start(self, *options: str) -> psutil.Popen:
         """Starts a node; returns its process, the parent of all the others that it consists of."""
         environment = dict(self.environment)
-        del environment["RAY_ADDRESS"], environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]
+        del environment["RAY_ADDRESS"]
+        if self.nodes:  # with it only the first would start
+            del environment["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"]
         environment |= {  # a node that is lost is missed soon
             "RAY_health_check_period_ms": "500",
             "RAY_health_check_initial_delay_ms": "500",

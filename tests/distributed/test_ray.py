@@ -169,7 +169,7 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(
 ) -> None:
     victim = cluster.join()
     number = cluster.nodes.index(victim)
-    program = start(project, cluster.environment, seconds=1.0)
+    program = start(project, cluster.environment, seconds=0.6)
     diary = project / "diary"
     lost: set[str] = set()
     while not lost:  # until it is at work
@@ -214,7 +214,7 @@ def test_a_wrong_token_or_address_is_refused_at_once(cluster: Cluster, project: 
         "HOST:PORT": {"RAY_ADDRESS": "local"},
     }
     for reason, change in environments.items():
-        line = refusal(start(project, cluster.environment | change), 10)
+        line = refusal(start(project, cluster.environment | change), 20)
         assert line.startswith(f"RAY_ADDRESS={change.get('RAY_ADDRESS', cluster.address)}: ")
         assert reason in line
     assert not (project / "diary").exists()
