@@ -24,6 +24,7 @@ from stages.mnist.digests import DigestSet, digest
 from stages.mnist.engine import Job, map_jobs
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import replacing
+from stages.mnist.processes import HIDDEN
 from stages.mnist.shards import shard_paths, share
 
 RAW = Path("data/ascii_letter/raw")
@@ -133,7 +134,7 @@ def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
         lines = io.TextIOWrapper(manifest, "utf-8", newline="")
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(("file", "typeface", "family", "style", "case"))
-        for letter in tqdm(letters, target.name, unit=" letters", disable=None):
+        for letter in tqdm(letters, target.name, unit=" letters", disable=HIDDEN):
             table.writerow((letter.filename, *letter[2:]))
             _add(tar, letter.filename, io.BytesIO(letter.png))
         lines.flush()
@@ -167,9 +168,7 @@ def main() -> None:
             folder.mkdir(parents=True)
         outputs = zip(*(shard_paths(f, ".tar", config.n_shards) for f in folders), strict=True)
         jobs = [Job((config, shard), (), paths) for shard, paths in enumerate(outputs)]
-        for _ in tqdm(
-            map_jobs(draw_shard, jobs), RAW.name, len(jobs), unit=" shards", disable=None
-        ):
+        for _ in map_jobs(draw_shard, jobs):
             pass
     print(f"{RAW}: letters of {len(seen)} typeface families, and of {len(unseen)} unseen ones")
 

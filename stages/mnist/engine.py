@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from tqdm import tqdm
+
 from stages.mnist.processes import local_map
 
 T = TypeVar("T")
@@ -43,12 +45,15 @@ def map_jobs(function: Callable[..., T], jobs: Sequence[Job]) -> Iterator[T]:
         PipelineError: a process was killed, or the cluster does not answer or gives a job up.
         Exception: the one that a job raised; the others end then.
     """
-    if address := os.environ.get("RAY_ADDRESS"):
-        from stages.mnist.cluster import map_on_ray
-
-        yield from map_on_ray(address, function, jobs)
-    elif len(jobs) == 1:
+    address = os.environ.get("RAY_ADDRESS")
+    if len(jobs) == 1 and not address:
         (job,) = jobs
         yield function(*job.arguments, job.inputs, job.outputs)
+        return
+    if address:
+        from stages.mnist.cluster import map_on_ray
+
+        results = map_on_ray(address, function, jobs)
     else:
-        yield from local_map(function, [(*job.arguments, job.inputs, job.outputs) for job in jobs])
+        results = local_map(function, [(*job.arguments, job.inputs, job.outputs) for job in jobs])
+    yield from tqdm(results, total=len(jobs), unit=" jobs", disable=None)

@@ -18,6 +18,9 @@ from stages.mnist.errors import PipelineError
 
 T = TypeVar("T")
 
+HIDDEN = True if multiprocessing.parent_process() else None
+"""Whether progress bars are hidden: where several processes draw them, else (None) off a terminal."""
+
 
 def local_map(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
     """Calls function(*arguments) for each of `calls` in as many processes as there are cores.

@@ -36,6 +36,7 @@ from stages.mnist.engine import Job, map_jobs
 from stages.mnist.errors import PipelineError
 from stages.mnist.example import Example
 from stages.mnist.files import replacing, write_json
+from stages.mnist.processes import HIDDEN
 from stages.mnist.shards import shard_paths
 
 Splits = Mapping[str, Iterable[Example]]
@@ -44,7 +45,8 @@ Splits = Mapping[str, Iterable[Example]]
 
 def write_splits(folder: Path, splits: Splits, config: MnistConfig) -> None:
     """Writes the examples of each split, in the order given, as one shard. See `write_shards`."""
-    write_shards(folder, tuple(splits), lambda *_: splits, [()], config)
+    with _replacing(folder, tuple(splits), 1) as (outputs, written):
+        written.append(_write_shard(lambda *_: splits, tuple(splits), config, 0, (), outputs[0]))
 
 
 def write_shards(
@@ -62,8 +64,8 @@ def write_shards(
     Args:
         folder: the folder of the splits' folders.
         names: those of the splits.
-        read: returns the examples of a shard's splits, called with config, the shard's number and
-            its source. With more than one shard it must be a function at the top of a module.
+        read: a function at the top of a module that returns the examples of a shard's splits, called
+            with config, the shard's number and its source.
         sources: for each shard the files that its examples come from.
         config: what the examples must be like.
 
@@ -72,29 +74,32 @@ def write_shards(
             range, or the same image stands in two splits.
         OSError: the disk is full, or the folder not writable.
     """
-    n_shards = len(sources)
+    with _replacing(folder, names, len(sources)) as (outputs, written):
+        jobs = [
+            Job((read, names, config, shard), source, outputs[shard])
+            for shard, source in enumerate(sources)
+        ]
+        written.extend(map_jobs(_write_shard, jobs))
+
+
+@contextmanager
+def _replacing(
+    folder: Path, names: Sequence[str], n_shards: int
+) -> Iterator[tuple[list[tuple[Path, ...]], list[list[npt.NDArray[np.uint64]]]]]:
+    """Yields the paths to write, by shard and split, and a list for what `_write_shard` returns."""
     with replacing(folder) as built:
-        paths = {name: shard_paths(built / name, ".tfrecord", n_shards) for name in names}
+        paths = [shard_paths(built / name, ".tfrecord", n_shards) for name in names]
         for name in names:
             (built / name).mkdir(parents=True)
-        jobs = [
-            Job((read, names, config, index), source, tuple(paths[name][index] for name in names))
-            for index, source in enumerate(sources)
-        ]
-        shards = tqdm(
-            map_jobs(_write_shard, jobs),
-            folder.name,
-            n_shards,
-            unit=" shards",
-            disable=None if n_shards > 1 else True,
-        )
-        written = [dict(zip(names, digests, strict=True)) for digests in shards]
-        images = {name: np.concatenate([digests[name] for digests in written]) for name in names}
-        _refuse_shared(paths, images)
-        for name in names:
-            lengths = {p.name: len(d[name]) for p, d in zip(paths[name], written, strict=True)}
+        written: list[list[npt.NDArray[np.uint64]]] = []
+        yield list(zip(*paths, strict=True)), written
+        digests = [np.concatenate(one) for one in zip(*written, strict=True)]
+        _refuse_shared(dict(zip(names, paths, strict=True)), dict(zip(names, digests, strict=True)))
+        for name, files, split in zip(names, paths, zip(*written, strict=True), strict=True):
+            lengths = {path.name: len(one) for path, one in zip(files, split, strict=True)}
             write_json(built / name / "lengths.json", lengths)
-    print(f"{folder}: {', '.join(f'{len(images[name])} {name} images' for name in names)}")
+    counts = (f"{len(one)} {name} images" for name, one in zip(names, digests, strict=True))
+    print(f"{folder}: {', '.join(counts)}")
 
 
 def _write_shard(
@@ -111,7 +116,7 @@ def _write_shard(
     for name, path in zip(names, outputs, strict=True):
         digests = array("Q")
         with _writing(path), tf.io.TFRecordWriter(str(path)) as writer:
-            for example in tqdm(splits[name], name, unit=" images", disable=None):
+            for example in tqdm(splits[name], name, unit=" images", disable=HIDDEN):
                 writer.write(_serialize(example, config))
                 digests.append(digest(example.image.tobytes()))
         written.append(np.frombuffer(digests, np.uint64))
