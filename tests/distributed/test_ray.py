@@ -9,13 +9,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Params, copy_project, write_digits
 from tests.distributed.conftest import Cluster, end
 from tests.mnist.test_files import contents
 
@@ -183,6 +185,62 @@ def test_a_node_that_is_lost_in_mid_run_changes_nothing(
     begun_again = [line.split()[0] for line in diary.read_text().splitlines()]
     assert all(begun_again.count(index) == 2 for index in lost)
     assert len(begun_again) > JOBS
+
+
+STAGES = ("ascii_letter.build_tarball", "ascii_letter.write_tfrecords", "mnist.write_tfrecords")
+
+
+def make_data(folder: Path, params: Params, environment: dict[str, str]) -> Iterator[psutil.Popen]:
+    """Runs the stages that make data in shards; yields each while it runs."""
+    copy_project(folder, params)
+    write_digits(folder / "data/mnist/raw")
+    for stage in STAGES:
+        process = psutil.Popen(
+            [sys.executable, "-m", f"stages.{stage}"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        yield process
+        _, errors = process.communicate(timeout=100)
+        assert (process.returncode, errors) == (0, "")
+
+
+def has_work(node: psutil.Popen) -> bool:
+    """Whether a process of the node calls the function of a job, whose name Ray gives it."""
+    with suppress(psutil.NoSuchProcess):
+        return any("ray::_call" in " ".join(p.cmdline()) for p in node.children(recursive=True))
+    return False
+
+
+def test_letters_and_records_are_the_same_bytes_though_a_node_is_lost(
+    cluster: Cluster, tmp_path: Path, tiny_params: Params
+) -> None:
+    tiny_params["n_shards"] = 6
+    tiny_params["ascii_letter"] |= {
+        "image_height": 48,
+        "image_width": 48,
+        "off_center": 16.0,
+        "n_images_per_class": 300,
+        "n_unseen_per_class": 30,
+    }
+    here = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    for _ in make_data(tmp_path / "here", tiny_params, here):
+        pass
+    victim = cluster.join()
+    lost = 0
+    for process in make_data(tmp_path / "there", tiny_params, cluster.environment):
+        while victim.is_running() and process.is_running() and not has_work(victim):
+            time.sleep(0.01)
+        if victim.is_running() and process.is_running():
+            end(victim)
+            lost += 1
+    assert lost == 1
+    made = contents(tmp_path / "there/data")
+    assert made == contents(tmp_path / "here/data")
+    assert sum(name.endswith("-of-00006.tfrecord") for name in made) == 5 * 6
 
 
 def test_an_error_of_a_job_is_one_line_about_the_files_of_the_caller(
