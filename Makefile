@@ -9,6 +9,9 @@ COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version
 	--no-header --no-annotate pyproject.toml
 # What `make report` compares with.
 BASE ?= main
+# What `make workers` trains, and with how many processes.
+STAGE ?= train_mnist
+WORKERS ?= 2
 # Where `make serve` serves.
 PORT ?= 8000
 # TensorFlow.js, for the page; the tests do without it where there is no npm.
@@ -22,7 +25,7 @@ COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards serve test test-web bench lint format verify lock notice fuzz chaos install clean
+.PHONY: help repro metrics experiments report cards workers serve test test-web bench lint format verify lock notice fuzz chaos install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -46,6 +49,9 @@ report: $(VENV)/installed ## Write what HEAD changes against BASE (make report B
 
 cards: $(VENV)/installed ## Write the figures of the metric files into the cards and the README
 	@python -m tools.cards
+
+workers: $(VENV)/installed ## Train with several processes (make workers STAGE=train_mnist WORKERS=2)
+	@python -m tools.workers $(WORKERS) $(STAGE)
 
 serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (make serve PORT=8000)
 	@dvc repro export_web

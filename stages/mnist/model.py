@@ -8,7 +8,7 @@ from typing import Any
 
 import h5py
 
-from stages.mnist.backend import keras
+from stages.mnist.backend import keras, tf
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
 
@@ -28,7 +28,7 @@ def build_features(config: MnistConfig) -> Any:
         keras.layers.Conv2D(64, 3),  # h - 4, w - 4, 64
         keras.layers.MaxPooling2D(2),  # h / 2 - 2, w / 2 - 2, 64
         keras.layers.ReLU(),  # after pooling it gives the same with a quarter of the work
-        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+        _batch_normalization(config),
     ]
     return keras.Sequential(layers, name="features")
 
@@ -44,14 +44,36 @@ def build_classifier(config: MnistConfig) -> Any:
     layers = [
         keras.Input(config.image_shape),
         build_features(config),
-        keras.layers.Dropout(config.feature_dropout),
+        Dropout(config.feature_dropout),
         keras.layers.Flatten(),
         keras.layers.Dense(128, activation="relu"),
-        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
-        keras.layers.Dropout(config.dense_dropout),
+        _batch_normalization(config),
+        Dropout(config.dense_dropout),
         keras.layers.Dense(config.n_classes, activation="softmax", dtype="float32"),
     ]
     return keras.Sequential(layers, name="classifier")
+
+
+class Dropout(keras.layers.Dropout):  # type: ignore[misc]
+    """Keras's own, but what each of several workers leaves out are its rows of what one would leave out."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        context = tf.distribute.get_replica_context()
+        n_parts = context.num_replicas_in_sync if context else 1
+        if not training or not self.rate or n_parts == 1:
+            return super().call(inputs, training=training)
+        shape = tf.shape(inputs)
+        whole = tf.ones(tf.concat([[shape[0] * n_parts], shape[1:]], 0), inputs.dtype)
+        scales = keras.random.dropout(whole, self.rate, seed=self.seed_generator)
+        return inputs * scales[context.replica_id_in_sync_group :: n_parts]
+
+
+def _batch_normalization(config: MnistConfig) -> Any:
+    """Normalizes by the whole batch, also where several workers have a part of it each."""
+    several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return keras.layers.BatchNormalization(
+        momentum=config.batch_norm_momentum, synchronized=several
+    )
 
 
 def load_weights(model: Any, path: Path) -> None:

@@ -1,1 +1,1 @@
-"""What takes more than one process or machine."""
+"""Several processes, as if on several machines."""

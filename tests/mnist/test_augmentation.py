@@ -12,6 +12,7 @@ import pytest
 from stages.mnist.augmentation import augment, augmented
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
+from stages.mnist.dataset import Part
 
 Images = npt.NDArray[np.float32]
 
@@ -176,9 +177,31 @@ def test_a_dataset_keeps_its_labels_and_drops_the_names(still: MnistConfig, batc
 
 
 def test_a_dataset_is_moved_otherwise_in_each_pass(still: MnistConfig, batches: Any) -> None:
-    dataset = augmented(batches, replace(still, **LIMITS))
-    one, other = (collected(dataset)[0] for _ in range(2))
-    assert (one != other).any((1, 2, 3)).all()
+    images = collected(augmented(batches.repeat(2), replace(still, **LIMITS)))[0]
+    assert (images[:6] != images[6:]).any((1, 2, 3)).all()
+
+
+def test_a_dataset_goes_on_as_if_the_first_batches_had_been_taken(
+    still: MnistConfig, batches: Any
+) -> None:
+    config = replace(still, **LIMITS)
+    whole, rest = (
+        collected(augmented(batches.repeat(3), config, first_step=step)) for step in (0, 3)
+    )
+    np.testing.assert_array_equal(whole[0][10:], rest[0])
+    np.testing.assert_array_equal(whole[1][10:], rest[1])
+
+
+@pytest.mark.parametrize("n_parts", [2, 3])
+def test_the_parts_of_a_batch_are_moved_as_the_whole_is(
+    still: MnistConfig, noise: Images, n_parts: int
+) -> None:
+    config = replace(still, **LIMITS)
+    step = tf.constant(5, tf.int64)
+    whole = moved(noise, config, 5)
+    for number in range(n_parts):
+        own: Any = augment(noise[number::n_parts], step, config, Part(number, n_parts))
+        np.testing.assert_array_equal(own, whole[number::n_parts])
 
 
 def test_the_batches_of_a_pass_are_moved_otherwise(still: MnistConfig, noise: Images) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from stages.mnist.backend import keras
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
-from stages.mnist.model import build_classifier, build_features, load_weights
+from stages.mnist.model import Dropout, build_classifier, build_features, load_weights
 
 
 @pytest.fixture
@@ -118,6 +119,22 @@ def test_dropout_works_in_training_only(config: MnistConfig, key: str) -> None:
         one, other = (np.asarray(model(images, training=True)) for _ in range(2))
         assert (not np.array_equal(one, other)) == differs
         np.testing.assert_array_equal(model(images), model(images))
+
+
+def test_each_of_several_replicas_leaves_out_its_rows_of_what_one_leaves_out() -> None:
+    rows = np.random.default_rng(0).random((6, 5, 4), dtype=np.float32)
+
+    def dropped(context: Any, part: slice) -> Any:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("stages.mnist.model.tf.distribute.get_replica_context", lambda: context)
+            return np.asarray(Dropout(0.5, seed=3)(rows[part], training=True))
+
+    whole = dropped(None, slice(None))
+    assert 0.2 < np.mean(whole == 0) < 0.8
+    for index in range(3):
+        context = SimpleNamespace(num_replicas_in_sync=3, replica_id_in_sync_group=index)
+        part = slice(index, None, 3)
+        np.testing.assert_array_equal(dropped(context, part), whole[part])
 
 
 def test_saved_weights_come_back_to_the_bit(config: MnistConfig, tmp_path: Path) -> None:

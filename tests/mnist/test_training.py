@@ -5,13 +5,12 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.mnist import train as stage
-from stages.mnist import training
 from stages.mnist.backend import keras
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
@@ -113,7 +112,7 @@ def test_a_training_that_diverges_is_refused(
 ) -> None:
     config = replace(short, optimizer="sgd", learning_rate=10.0, learning_rate_schedule="constant")
     overflowing = keras.optimizers.SGD(1e30)
-    monkeypatch.setattr("stages.mnist.training._optimizer", lambda _: overflowing)
+    monkeypatch.setattr("stages.mnist.training.build_optimizer", lambda *_: overflowing)
     with pytest.raises(PipelineError, match="diverged"):
         train(config, trained.train_records, tmp_path / "curves")
 
@@ -147,68 +146,13 @@ def test_records_that_do_not_fit_the_params_are_named(
         train(short, trained.test_records, tmp_path / "curves")
 
 
-def rates(config: MnistConfig, *steps: int) -> list[float]:
-    """The learning rate at these steps of a training."""
-    optimizer = training._optimizer(config)
-    found = []
-    for step in steps:
-        optimizer.iterations.assign(step)
-        found.append(float(optimizer.learning_rate))
-    return found
-
-
-@pytest.fixture
-def hundred_steps(trained: Trained) -> MnistConfig:
-    """Ten steps an epoch, of which the last is a smaller batch."""
-    return replace(
-        trained.config, n_train_samples=91, batch_size=10, n_epochs=10, learning_rate=0.5
-    )
-
-
-def test_a_cosine_falls_from_the_highest_rate_to_zero(hundred_steps: MnistConfig) -> None:
-    config = replace(hundred_steps, learning_rate_schedule="cosine", warmup=0)
-    assert rates(config, 0, 50, 100) == pytest.approx([0.5, 0.25, 0])
-    assert rates(config, 25)[0] == pytest.approx(0.25 * (1 + 0.5**0.5))
-
-
-def test_a_warm_up_rises_from_zero_in_its_share_of_the_steps(hundred_steps: MnistConfig) -> None:
-    config = replace(hundred_steps, learning_rate_schedule="cosine", warmup=0.2)
-    assert rates(config, 0, 5, 10, 20) == pytest.approx([0, 0.125, 0.25, 0.5])
-    assert rates(config, 60, 100) == pytest.approx([0.25, 0])
-
-
-def test_a_constant_rate_stays_to_the_end(hundred_steps: MnistConfig) -> None:
-    config = replace(hundred_steps, learning_rate_schedule="constant", warmup=0)
-    assert rates(config, 0, 1, 99, 100) == pytest.approx([0.5] * 4)
-
-
-def test_a_constant_rate_may_have_a_warm_up(hundred_steps: MnistConfig) -> None:
-    config = replace(hundred_steps, learning_rate_schedule="constant", warmup=0.1)
-    assert rates(config, 0, 5, 10, 100) == pytest.approx([0, 0.25, 0.5, 0.5])
-
-
-@pytest.mark.parametrize("warmup", [0.5, 0.99])
-def test_a_training_of_one_step_has_a_rate(trained: Trained, warmup: float) -> None:
-    config = replace(trained.config, n_epochs=1, batch_size=1000, warmup=warmup)
-    assert rates(config, 0) == pytest.approx([config.learning_rate])
-
-
-OPTIMIZERS = get_args(get_type_hints(MnistConfig)["optimizer"])
-
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_each_optimizer_of_the_params_can_be_had(trained: Trained, name: Any) -> None:
-    optimizer = training._optimizer(replace(trained.config, optimizer=name))
-    assert type(optimizer).__name__.lower() == name
-
-
 def test_the_stage_writes_the_classifier_and_the_features_within_it(
     trained: Trained, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage.RECORDS.parent.mkdir(parents=True)
     shutil.copy(trained.train_records, stage.RECORDS)
 
-    def train(config: MnistConfig, records: Path, curves: Path) -> Any:
+    def train(config: MnistConfig, records: Path, curves: Path, checkpoint: Path) -> Any:
         shutil.copytree(trained.curves, curves)
         return trained.classifier
 
