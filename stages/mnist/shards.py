@@ -16,5 +16,10 @@ def shard_paths(folder: Path, suffix: str, n_shards: int) -> list[Path]:
 
 
 def share(total: int, index: int, n_shards: int) -> range:
-    """Returns which of `total` things belong to a shard: neighbours, as many as to any other, or one more."""
-    return range(total * index // n_shards, total * (index + 1) // n_shards)
+    """Returns which of `total` things belong to a shard: neighbours, as many as to a later one, or one more.
+
+    Of more things in all, no shard has fewer.
+    """
+    size, rest = divmod(total, n_shards)
+    first = index * size + min(index, rest)
+    return range(first, first + size + (index < rest))
