@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
+
+from annotated_types import Ge, Len, Lt
+from pydantic import TypeAdapter, ValidationError
 
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
 from stages.mnist.errors import PipelineError
+from stages.mnist.shards import shard_paths
+
+_LENGTHS = TypeAdapter(Annotated[dict[str, Annotated[int, Ge(0), Lt(2**63)]], Len(1)])
 
 
 class Part(NamedTuple):
@@ -89,15 +94,18 @@ def read_lengths(records: Path) -> dict[str, int]:
     remedy = "run `dvc repro`, it makes what a stage needs"
     path = records / "lengths.json"
     try:
-        lengths = {str(records / name): int(n) for name, n in json.loads(path.read_text()).items()}
+        lengths = _LENGTHS.validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing: {remedy}") from error
-    except (ValueError, AttributeError, TypeError) as error:
-        raise PipelineError(f"{path} is damaged: delete it and {remedy}") from error
-    for shard in lengths:
-        if not Path(shard).is_file():
+    except ValidationError as error:
+        raise PipelineError(f"{path} is damaged: delete {records} and {remedy}") from error
+    shards = shard_paths(records, ".tfrecord", len(lengths))
+    if list(lengths) != [shard.name for shard in shards]:
+        raise PipelineError(f"{path} lists other shards: delete {records} and {remedy}")
+    for shard in shards:
+        if not shard.is_file():
             raise PipelineError(f"{shard} is missing: {remedy}")
-    return lengths
+    return dict(zip(map(str, shards), lengths.values(), strict=True))
 
 
 def _table(lengths: dict[str, int]) -> Any:
