@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import write_splits
+from stages.mnist.records import write_splits
 from stages.mnist.training import train
 from stages.mnist.write_tfrecords import draw_examples
 from tests.conftest import Params, write_digits, write_params
@@ -29,11 +29,11 @@ class Trained:
 
     @property
     def train_records(self) -> Path:
-        return self.records / "train.tfrecord"
+        return self.records / "train"
 
     @property
     def test_records(self) -> Path:
-        return self.records / "test.tfrecord"
+        return self.records / "test"
 
 
 @pytest.fixture(scope="session")
@@ -63,14 +63,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> T
     )
     write_digits(folder / "raw", config.n_train_samples, config.n_test_samples)
     splits = {
-        "train": draw_examples(folder / "raw", "train", config.n_train_samples, config.seed),
-        "test": draw_examples(folder / "raw", "t10k", config.n_test_samples, config.seed),
+        "train": draw_examples(folder / "raw", "train", config.n_train_samples, config, 0),
+        "test": draw_examples(folder / "raw", "t10k", config.n_test_samples, config, 0),
     }
     write_splits(folder / "tfrecords", splits, config)
     curves = folder / "curves"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        classifier = train(config, folder / "tfrecords" / "train.tfrecord", curves)
+        classifier = train(config, folder / "tfrecords" / "train", curves)
     features, weights = folder / "features.weights.h5", folder / "classifier.weights.h5"
     classifier.get_layer("features").save_weights(features)
     classifier.save_weights(weights)

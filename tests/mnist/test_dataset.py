@@ -1,82 +1,72 @@
-"""The record format. A child subclasses TestMnistRecords with its own config."""
+"""Loading the records. A child subclasses TestMnistBatches with its own config."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
 
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import Example, load_batches, reading, write_splits
+from stages.mnist.dataset import WHOLE, Part, load_batches, read_lengths, reading, stream_batches
 from stages.mnist.errors import PipelineError
-from tests.mnist.test_files import contents
-
-N = 12
-
-
-def draw(config: MnistConfig, n: int = N) -> list[Example]:
-    """Images of noise, and the classes in turn."""
-    random = np.random.default_rng(0)
-    images = random.integers(0, 256, (n, *config.image_shape), dtype=np.uint8)
-    return [
-        Example(image, i % config.n_classes, f"noise/{i:02d}.png") for i, image in enumerate(images)
-    ]
-
-
-def write(folder: Path, examples: Iterable[Example], config: MnistConfig) -> Path:
-    """Writes examples as the only split of a folder, and returns its file."""
-    write_splits(folder, {"noise": examples}, config)
-    return folder / "noise.tfrecord"
+from stages.mnist.example import Example
+from stages.mnist.shards import shard_paths, share
+from tests.mnist.test_records import (
+    N,
+    WithRecords,
+    draw,
+    edit_first_record,
+    only_shard,
+    write,
+    write_noise,
+)
 
 
-def read(path: Path, config: MnistConfig, shuffled: bool = False) -> list[Any]:
+def read(path: Path, config: MnistConfig) -> list[Any]:
     with reading(path):
-        return list(load_batches(path, config, shuffled).as_numpy_iterator())
+        return list(load_batches(path, config).as_numpy_iterator())
 
 
-def names(batches: Any) -> list[bytes]:
-    return [name for _, _, names in batches.as_numpy_iterator() for name in names]
+def stream(path: Path, config: MnistConfig, n_batches: int, part: Part = WHOLE) -> list[Any]:
+    """The first batches of the training stream."""
+    with reading(path):
+        return list(stream_batches(path, config, part).take(n_batches).as_numpy_iterator())
 
 
-def refusal(path: Path, config: MnistConfig, shuffled: bool = False) -> str:
-    """What is said of a damaged file, in one line that begins with its path."""
+def streamed_names(path: Path, config: MnistConfig, n_batches: int) -> list[bytes]:
+    return [name for _, _, names in stream(path, config, n_batches) for name in names]
+
+
+def refusal(path: Path, config: MnistConfig, read: Callable[..., Any] = read) -> str:
+    """What is said of a damaged split, in one line that begins with its folder or a file of it."""
     with pytest.raises(PipelineError) as refused:
-        read(path, config, shuffled)
+        read(path, config)
     message = str(refused.value)
-    assert message.startswith(f"{path}: ")
+    assert message.startswith(str(path))
+    assert message.endswith(("run `dvc repro`", "run `dvc repro`, it makes what a stage needs"))
     assert "\n" not in message
     return message
 
 
-def edit_first_record(path: Path, edit: Callable[[Any], object]) -> None:
-    """Writes the file again, the first of its messages changed, with right checksums."""
-    records = list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator())
-    message = tf.train.Example.FromString(records[0])
-    edit(message.features.feature)
-    records[0] = message.SerializeToString()
-    with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in records:
-            writer.write(record)
+def train(path: Path, config: MnistConfig) -> list[Any]:
+    """Two passes of the training stream."""
+    return stream(path, config, 2 * N // config.batch_size + 1)
 
 
-class TestMnistRecords:
-    config_class: ClassVar[type[MnistConfig]] = MnistConfig
+def set_lengths(path: Path, lengths: object) -> None:
+    (path / "lengths.json").write_text(json.dumps(lengths), encoding="utf-8")
 
-    @pytest.fixture
-    def config(self, project: Path) -> MnistConfig:
-        config = self.config_class.from_yaml(project / "params.yaml")
-        return replace(config, n_train_samples=N, batch_size=5, shuffle_buffer=N)
 
-    @pytest.fixture
-    def path(self, project: Path, config: MnistConfig) -> Path:
-        """A file of N records."""
-        return write(project / "data", draw(config), config)
+EXPECTED = [f"noise/{i:02d}.png".encode() for i in range(N)]
 
+
+class TestMnistBatches(WithRecords):
     def test_the_pixels_come_back_exactly(self, path: Path, config: MnistConfig) -> None:
         images = np.concatenate([images for images, _, _ in read(path, config)])
         assert images.dtype == np.float32
@@ -107,178 +97,47 @@ class TestMnistRecords:
         shapes = [images.shape for images, _, _ in read(path, config)]
         assert shapes == [(n, *config.image_shape) for n in (5, 5, 2)]
 
-    def test_any_program_can_read_the_documented_fields(
-        self, path: Path, config: MnistConfig
-    ) -> None:
-        text, number = tf.io.FixedLenFeature((), tf.string), tf.io.FixedLenFeature((), tf.int64)
-        fields = {
-            "image/encoded": text,
-            "image/format": text,
-            "image/height": number,
-            "image/width": number,
-            "image/channels": number,
-            "image/filename": text,
-            "image/class/label": number,
-            "image/class/text": text,
-        }
-        for record, example in zip(tf.data.TFRecordDataset(str(path)), draw(config), strict=True):
-            e = tf.io.parse_single_example(record, fields)
-            shape = (e["image/height"], e["image/width"], e["image/channels"])
-            image = tf.reshape(tf.io.decode_raw(e["image/encoded"], tf.uint8), shape)
-            np.testing.assert_array_equal(image.numpy(), example.image)
-            assert e["image/format"].numpy() == b"raw"
-            assert e["image/filename"].numpy().decode() == example.filename
-            assert e["image/class/label"].numpy() == example.label
-            text_of_class = e["image/class/text"].numpy().decode()
-            assert text_of_class == config.class_names[example.label]
-
-    def test_the_same_examples_are_the_same_bytes(self, path: Path, config: MnistConfig) -> None:
-        before = path.read_bytes()
-        assert write(path.parent, draw(config), config).read_bytes() == before
-
-    def test_examples_may_come_from_a_generator(self, path: Path, config: MnistConfig) -> None:
-        before = path.read_bytes()
-        streamed = (example for example in draw(config))
-        assert write(path.parent, streamed, config).read_bytes() == before
-
-    def test_each_split_is_a_file_of_its_own_examples(
-        self, project: Path, config: MnistConfig
-    ) -> None:
-        folder, examples = project / "data" / "tfrecords", draw(config)
-        splits = {"train": examples[:4], "test": examples[4:]}
-        write_splits(folder, splits, config)
-        assert set(contents(folder)) == {"train.tfrecord", "test.tfrecord"}
-        for split, part in splits.items():
-            found = names(load_batches(folder / f"{split}.tfrecord", config))
-            assert found == [example.filename.encode() for example in part]
-
-    def test_a_split_that_is_no_longer_written_does_not_stay(
-        self, path: Path, config: MnistConfig
-    ) -> None:
-        write_splits(path.parent, {"other": draw(config)}, config)
-        assert set(contents(path.parent)) == {"other.tfrecord"}
-
-    def test_the_same_image_in_two_splits_is_refused_and_no_file_is_left(
-        self, project: Path, config: MnistConfig
-    ) -> None:
-        examples = draw(config)
-        copy = examples[1]._replace(filename="copy.png")
-        splits = {"train": examples[:6], "test": [*examples[6:], copy]}
-        before = contents(project)
-        with pytest.raises(PipelineError) as refused:
-            write_splits(project / "data", splits, config)
-        assert contents(project) == before
-        for word in ("copy.png", "split test", "noise/01.png", "split train"):
-            assert word in str(refused.value)
-
-    def test_the_same_image_twice_in_one_split_is_accepted(
-        self, project: Path, config: MnistConfig
-    ) -> None:
-        example = draw(config)[0]
-        twice = [example, example._replace(filename="copy.png")]
-        path = write(project / "data", twice, config)
-        assert names(load_batches(path, config)) == [b"noise/00.png", b"copy.png"]
-
-    @pytest.mark.parametrize(
-        ("damage", "reason"),
-        [
-            (lambda e: e._replace(image=e.image[1:]), "the image is uint8"),
-            (lambda e: e._replace(image=e.image[:, 1:]), "the image is uint8"),
-            (lambda e: e._replace(image=e.image[..., 0]), "the image is uint8"),
-            (lambda e: e._replace(image=np.repeat(e.image, 2, axis=2)), "the image is uint8"),
-            (lambda e: e._replace(image=e.image / np.float32(255)), "the image is float32"),
-            (lambda e: e._replace(image=e.image.astype(np.int64)), "the image is int64"),
-            (lambda e: e._replace(image=e.image > 127), "the image is bool"),
-            (lambda e: e._replace(label=-1), "the label is -1"),
-        ],
-        ids=["height", "width", "flat", "channels", "float32", "int64", "bool", "label"],
-    )
-    def test_a_wrong_example_is_refused_and_older_records_stay(
-        self, path: Path, project: Path, config: MnistConfig, damage: Any, reason: str
-    ) -> None:
-        examples = draw(config)
-        splits = {"noise": examples[:9], "test": [*examples[9:11], damage(examples[11])]}
-        before = contents(project)
-        with pytest.raises(PipelineError) as refused:
-            write_splits(path.parent, splits, config)
-        assert contents(project) == before
-        assert str(refused.value).startswith(f"noise/11.png: {reason}")
-
-    def test_a_label_beyond_the_last_class_is_refused(
-        self, project: Path, config: MnistConfig
-    ) -> None:
-        n = config.n_classes
-        example = draw(config)[0]._replace(label=n)
-        reason = f"the label is {n}, with {n} classes it must be 0 to {n - 1}"
-        with pytest.raises(PipelineError, match=reason):
-            write(project / "data", [example], config)
-
-    def test_shuffling_loses_no_example_and_doubles_none(
-        self, path: Path, config: MnistConfig
-    ) -> None:
-        found = names(load_batches(path, config, shuffled=True))
-        expected = [example.filename.encode() for example in draw(config)]
-        assert found != expected
-        assert sorted(found) == expected
-
-    def test_shuffled_passes_differ_from_each_other(self, path: Path, config: MnistConfig) -> None:
-        batches = load_batches(path, config, shuffled=True)
-        assert names(batches) != names(batches)
-
-    def test_shuffled_passes_are_the_same_in_each_run(
-        self, path: Path, config: MnistConfig
-    ) -> None:
-        one, other = (load_batches(path, config, shuffled=True) for _ in range(2))
-        assert [names(one), names(one)] == [names(other), names(other)]
-
-    def test_another_seed_shuffles_otherwise(self, path: Path, config: MnistConfig) -> None:
-        other = replace(config, seed=config.seed + 1)
-        assert names(load_batches(path, config, True)) != names(load_batches(path, other, True))
-
-    def test_shuffled_images_keep_their_labels(self, path: Path, config: MnistConfig) -> None:
+    def test_streamed_images_keep_their_labels(self, path: Path, config: MnistConfig) -> None:
         examples = {example.filename.encode(): example for example in draw(config)}
-        for images, labels, filenames in read(path, config, shuffled=True):
+        for images, labels, filenames in train(path, config):
             for image, label, filename in zip(images, labels, filenames, strict=True):
                 assert label == examples[filename].label
                 np.testing.assert_allclose(image * 255, examples[filename].image, atol=1e-3)
 
-    def test_a_missing_file_is_named_with_its_remedy(
-        self, project: Path, config: MnistConfig
+    @pytest.mark.parametrize("more", [-1, 1])
+    def test_another_number_of_examples_is_noticed_in_training(
+        self, path: Path, config: MnistConfig, more: int
     ) -> None:
-        path = project / "missing.tfrecord"
-        with pytest.raises(PipelineError, match=r"missing\.tfrecord is missing: run `dvc repro`"):
-            load_batches(path, config)
+        other = replace(config, n_train_samples=N + more)
+        with pytest.raises(PipelineError) as refused:  # before the first batch
+            stream_batches(path, other)
+        assert str(refused.value) == (
+            f"{path}: {N} examples, the params say {N + more}: "
+            "delete the folder and run `dvc repro`"
+        )
 
     @pytest.mark.parametrize("position", [0, 9, 100, -1])
     def test_a_bit_that_flipped_is_noticed(
         self, path: Path, config: MnistConfig, position: int
     ) -> None:
-        content = bytearray(path.read_bytes())
+        shard = only_shard(path)
+        content = bytearray(shard.read_bytes())
         content[position] ^= 1
-        path.write_bytes(content)
+        shard.write_bytes(content)
         refusal(path, config)
 
     @pytest.mark.parametrize("kept", [0.01, 0.45, 0.999])
     def test_a_file_that_was_cut_off_is_noticed(
         self, path: Path, config: MnistConfig, kept: float
     ) -> None:
-        content = path.read_bytes()
-        path.write_bytes(content[: int(len(content) * kept)])
+        shard = only_shard(path)
+        content = shard.read_bytes()
+        shard.write_bytes(content[: int(len(content) * kept)])
         refusal(path, config)
 
     def test_a_file_of_another_kind_is_noticed(self, path: Path, config: MnistConfig) -> None:
-        path.write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+        only_shard(path).write_bytes(b"<!DOCTYPE html><html>Not found</html>")
         refusal(path, config)
-
-    @pytest.mark.parametrize("more", [-1, 1])
-    def test_another_number_of_examples_is_noticed_in_training(
-        self, path: Path, config: MnistConfig, more: int
-    ) -> None:
-        refusal(path, replace(config, n_train_samples=N + more), shuffled=True)
-
-    def test_an_empty_file_is_noticed_in_training(self, path: Path, config: MnistConfig) -> None:
-        path.write_bytes(b"")
-        refusal(path, config, shuffled=True)
 
     @pytest.mark.parametrize(
         "change",
@@ -330,7 +189,7 @@ class TestMnistRecords:
     def test_a_record_of_another_program_is_noticed(
         self, path: Path, config: MnistConfig, edit: Callable[[Any], object]
     ) -> None:
-        edit_first_record(path, edit)
+        edit_first_record(only_shard(path), edit)
         refusal(path, config)
 
     def test_records_that_all_have_too_few_pixels_are_noticed(
@@ -343,24 +202,208 @@ class TestMnistRecords:
             pixels = features["image/encoded"].bytes_list.value
             pixels[0] = pixels[0][: len(pixels[0]) // 2]
 
-        edit_first_record(path, halve)
-        path.write_bytes(path.read_bytes() * 2)
+        edit_first_record(only_shard(path), halve)
+        shard = only_shard(path)
+        shard.write_bytes(shard.read_bytes() * 2)
+        set_lengths(path, {shard.name: 2})
         refusal(path, config)
 
 
-def test_a_full_disk_is_an_error_of_the_kind_that_a_stage_expects(project: Path) -> None:
-    """A limit on the size of a file stands in for the end of the disk."""
-    resource = pytest.importorskip("resource")
-    config = MnistConfig.from_yaml(project / "params.yaml")
-    before = contents(project)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    try:
-        with pytest.raises((PipelineError, OSError)):
-            write(project / "data", draw(config, 200), config)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert contents(project) == before
+class TestShards(WithRecords):
+    """What does not depend on the images."""
+
+    @pytest.mark.parametrize("n_shards", [2, 3, 5, 20])
+    def test_shards_are_loaded_once_in_their_order(
+        self, path: Path, project: Path, config: MnistConfig, n_shards: int
+    ) -> None:
+        """With 20, some are empty."""
+        folder = write_noise(project / "shards", replace(config, n_shards=n_shards))
+        for whole, found in zip(read(path, config), read(folder, config), strict=True):
+            for one, other in zip(whole, found, strict=True):
+                np.testing.assert_array_equal(one, other)
+
+    @pytest.mark.parametrize("n_shards", [1, 2, 3, 6])
+    def test_the_stream_never_ends_and_each_pass_has_each_example_once(
+        self, project: Path, config: MnistConfig, n_shards: int
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        batches = stream(folder, config, 24)
+        assert {images.shape for images, _, _ in batches} == {(5, *config.image_shape)}
+        flat = [name for _, _, names in batches for name in names]
+        passes = [flat[i : i + N] for i in range(0, len(flat), N)]
+        assert [sorted(one) for one in passes] == [EXPECTED] * 10
+        assert len({tuple(one) for one in passes}) > 7
+        assert EXPECTED not in passes
+
+    @pytest.mark.parametrize("n_shards", [5, 20])
+    def test_shards_that_are_not_as_long_are_streamed_too(
+        self, project: Path, config: MnistConfig, n_shards: int
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        found = streamed_names(folder, config, 12)
+        assert set(found) == set(EXPECTED)
+
+    @pytest.mark.parametrize("n_shards", [1, 3])
+    def test_the_stream_is_the_same_in_each_run_and_another_with_another_seed(
+        self, project: Path, config: MnistConfig, n_shards: int
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        one, again = (streamed_names(folder, config, 24) for _ in range(2))
+        assert one == again
+        other = streamed_names(folder, replace(config, seed=config.seed + 1), 24)
+        assert other[:N] != one[:N]
+        assert other[N : 2 * N] != one[N : 2 * N]
+
+    def test_the_shards_are_shuffled_each_in_its_own_way(
+        self, project: Path, config: MnistConfig
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=2))
+        found = [EXPECTED.index(name) for name in streamed_names(folder, config, 24)]
+        passes = [found[i : i + N] for i in range(0, len(found), N)]
+        assert any([i + N // 2 for i in one[::2]] != one[1::2] for one in passes)
+
+    @pytest.mark.parametrize("n_parts", [1, 2, 3, 4])
+    @pytest.mark.parametrize("n_shards", [1, 2, 3, 6, 5, 20])
+    def test_the_parts_are_the_rows_of_the_whole(
+        self, project: Path, config: MnistConfig, n_shards: int, n_parts: int
+    ) -> None:
+        config = replace(config, batch_size=12)
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        whole = stream(folder, config, 5)
+        for number in range(n_parts):
+            part = stream(folder, config, 5, Part(number, n_parts))
+            for batch, own in zip(whole, part, strict=True):
+                for column, own_column in zip(batch, own, strict=True):
+                    np.testing.assert_array_equal(own_column, column[number::n_parts])
+
+    @pytest.mark.parametrize(("n_shards", "n_parts"), [(2, 2), (6, 2), (6, 3), (4, 4)])
+    def test_a_part_does_not_read_the_shards_of_the_others(
+        self, project: Path, config: MnistConfig, n_shards: int, n_parts: int
+    ) -> None:
+        config = replace(config, batch_size=12)
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        shards = shard_paths(folder, ".tfrecord", n_shards)
+        content = [shard.read_bytes() for shard in shards]
+        for number in range(n_parts):
+            part = Part(number, n_parts)
+            expected = [own.tolist() for _, _, own in stream(folder, config, 5, part)]
+            for index, shard in enumerate(shards):
+                own = index % n_parts == number
+                shard.write_bytes(content[index] if own else b"damaged")
+            found = [own.tolist() for _, _, own in stream(folder, config, 5, part)]
+            assert found == expected
+            shards[number].write_bytes(b"damaged")
+            with pytest.raises(PipelineError):
+                stream(folder, config, 5, part)
+            for shard, whole in zip(shards, content, strict=True):
+                shard.write_bytes(whole)
+
+    def test_a_missing_split_is_named_with_its_remedy(
+        self, project: Path, config: MnistConfig
+    ) -> None:
+        for load in (load_batches, stream_batches):
+            with pytest.raises(PipelineError, match=r"lengths\.json is missing: run `dvc repro`"):
+                load(project / "missing", config)
+
+    @pytest.mark.parametrize("read", [read, train])
+    @pytest.mark.parametrize("number", [0, 2])
+    def test_a_missing_shard_is_named_with_its_remedy(
+        self, project: Path, config: MnistConfig, number: int, read: Callable[..., Any]
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=3))
+        shard = shard_paths(folder, ".tfrecord", 3)[number]
+        shard.unlink()
+        assert refusal(folder, config, read).startswith(f"{shard} is missing: run `dvc repro`")
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            b"",
+            b"[12]",
+            b"12",
+            b"null",
+            b"{}",
+            b"<!DOCTYPE html>",
+            b'{"noise-00000-of-00001.tfrecord": 12',
+            b'{"noise-00000-of-00001.tfrecord": "12"}',
+            b'{"noise-00000-of-00001.tfrecord": 12.0}',
+            b'{"noise-00000-of-00001.tfrecord": true}',
+            b'{"noise-00000-of-00001.tfrecord": null}',
+            b'{"noise-00000-of-00001.tfrecord": [12]}',
+            b'{"noise-00000-of-00001.tfrecord": -1}',
+            b'{"noise-00000-of-00001.tfrecord": 1e999}',
+            b'{"noise-00000-of-00001.tfrecord": 9223372036854775808}',
+            b'{"\xff": 12}',
+            b"[" * 100_000,
+        ],
+        ids=lambda content: content[-30:].decode(errors="replace"),
+    )
+    def test_damaged_lengths_are_noticed(
+        self, path: Path, config: MnistConfig, content: bytes
+    ) -> None:
+        (path / "lengths.json").write_bytes(content)
+        for how in (read, train):
+            message = refusal(path, config, how)
+            assert message.startswith(f"{path / 'lengths.json'} is damaged: delete {path} and ")
+
+    @pytest.mark.parametrize(
+        "listed",
+        [
+            {"noise-00000-of-00002.tfrecord": N},
+            {"noise-00000-of-00002.tfrecord": N, "noise-00002-of-00002.tfrecord": 1},
+            {"noise-00001-of-00002.tfrecord": N, "noise-00000-of-00002.tfrecord": 1},
+            {"../noise/noise-00000-of-00001.tfrecord": N},
+            {"other-00000-of-00001.tfrecord": N},
+            {"a\nb": N},
+        ],
+    )
+    def test_lengths_of_other_shards_are_noticed(
+        self, path: Path, config: MnistConfig, listed: dict[str, int]
+    ) -> None:
+        set_lengths(path, listed)
+        message = refusal(path, config)
+        assert message.startswith(f"{path / 'lengths.json'} lists other shards: delete {path} and ")
+
+    @pytest.mark.parametrize("more", [-1, 1])
+    @pytest.mark.parametrize("how", [read, train])
+    @pytest.mark.parametrize("n_shards", [1, 3])
+    def test_a_shard_of_another_length_than_its_list_says_is_noticed(
+        self,
+        project: Path,
+        config: MnistConfig,
+        n_shards: int,
+        how: Callable[..., Any],
+        more: int,
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=n_shards))
+        lengths = {Path(shard).name: n for shard, n in read_lengths(folder).items()}
+        lengths[max(lengths)] += more
+        set_lengths(folder, lengths)
+        fitting = replace(config, n_train_samples=N + more)
+        assert refusal(folder, fitting, how).startswith(f"{folder}: not the records that the ")
+
+    def test_an_empty_shard_is_noticed_where_there_were_records(
+        self, path: Path, config: MnistConfig
+    ) -> None:
+        only_shard(path).write_bytes(b"")
+        for how in (read, train):
+            refusal(path, config, how)
+
+    def test_a_split_without_examples_is_loaded_and_no_training_starts_on_it(
+        self, project: Path, config: MnistConfig
+    ) -> None:
+        path = write(project / "data", [], config)
+        assert read(path, config) == []
+        assert "0 examples" in refusal(path, config, train)
+
+    def test_the_lengths_are_by_path_in_the_order_of_the_shards(
+        self, project: Path, config: MnistConfig
+    ) -> None:
+        folder = write_noise(project / "data", replace(config, n_shards=12))
+        shards = shard_paths(folder, ".tfrecord", 12)
+        lengths = [len(share(N, index, 12)) for index in range(12)]
+        found = list(read_lengths(folder).items())
+        assert found == list(zip(map(str, shards), lengths, strict=True))
 
 
 def test_what_tensorflow_says_in_several_lines_becomes_one(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import tracemalloc
 
-from stages.mnist.digests import DigestSet
+from stages.mnist.digests import DigestSet, digest
 
 
 def test_a_content_is_new_once() -> None:
@@ -33,3 +33,9 @@ def test_a_content_takes_few_bytes() -> None:
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size < 25 * 50_000
+
+
+def test_a_digest_is_the_same_number_on_every_machine_and_never_0() -> None:
+    assert digest(b"") == 0xB4B2797457A0A6E4
+    assert digest(b"a") != digest(b"b")
+    assert all(0 < digest(str(number).encode()) < 2**64 for number in range(1000))

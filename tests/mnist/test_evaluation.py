@@ -12,12 +12,17 @@ import numpy as np
 import pytest
 
 from stages.mnist import evaluate as stage
-from stages.mnist.dataset import Example, load_batches, write_splits
+from stages.mnist.dataset import load_batches
 from stages.mnist.errors import PipelineError
 from stages.mnist.evaluation import Prediction, evaluate, evaluate_splits
+from stages.mnist.example import Example
 from stages.mnist.model import build_classifier, load_weights
+from stages.mnist.original import FILES
+from stages.mnist.records import write_shards, write_splits
+from stages.mnist.write_tfrecords import read_shard
 from tests.mnist.conftest import Trained
 from tests.mnist.test_files import contents
+from tests.mnist.test_records import only_shard
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ def test_the_order_of_the_records_does_not_matter(
         for image, label, name in batches.as_numpy_iterator()
     ]
     write_splits(tmp_path / "data", {"reversed": reversed(examples)}, trained.config)
-    path = tmp_path / "data" / "reversed.tfrecord"
+    path = tmp_path / "data" / "reversed"
     _, found = evaluate(trained.classifier, trained.config, path)
     assert [p[:3] for p in found] == [p[:3] for p in predictions]
 
@@ -119,8 +124,8 @@ def test_the_files_say_what_was_evaluated(
 
 
 def test_the_results_of_another_split_have_its_name(trained: Trained, tmp_path: Path) -> None:
-    others = {"train": trained.config.n_train_samples}
-    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path, others)
+    splits = ("test", "train")
+    evaluate_splits(trained.config, trained.weights, trained.records, tmp_path, splits)
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     _, predictions = evaluate(trained.classifier, trained.config, trained.train_records)
     accuracy = sum(p.actual == p.predicted for p in predictions) / len(predictions)
@@ -155,12 +160,37 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_written(
 def test_damaged_records_are_refused_by_name(
     trained: Trained, tmp_path: Path, content: bytes
 ) -> None:
-    path = tmp_path / "damaged.tfrecord"
-    path.write_bytes(content)
-    with pytest.raises(PipelineError, match=r"damaged\.tfrecord"):
-        evaluate(trained.classifier, trained.config, path)
+    shutil.copytree(trained.test_records, tmp_path / "test")
+    only_shard(tmp_path / "test").write_bytes(content)
+    with pytest.raises(PipelineError, match=r"test: not the records"):
+        evaluate(trained.classifier, trained.config, tmp_path / "test")
 
 
 def test_missing_records_are_named(trained: Trained, tmp_path: Path) -> None:
-    with pytest.raises(PipelineError, match=r"missing\.tfrecord is missing"):
-        evaluate(trained.classifier, trained.config, tmp_path / "missing.tfrecord")
+    with pytest.raises(PipelineError, match=r"missing.lengths\.json is missing"):
+        evaluate(trained.classifier, trained.config, tmp_path / "missing")
+
+
+def test_a_split_without_records_is_refused(trained: Trained, tmp_path: Path) -> None:
+    write_splits(tmp_path / "data", {"test": []}, trained.config)
+    with pytest.raises(PipelineError, match=r"test has no records: delete it and run"):
+        evaluate(trained.classifier, trained.config, tmp_path / "data" / "test")
+
+
+def test_a_test_split_of_another_length_is_refused_and_nothing_is_written(
+    trained: Trained, tmp_path: Path
+) -> None:
+    config = replace(trained.config, n_test_samples=61)
+    with pytest.raises(PipelineError, match=r"test: 60 examples, the params say 61: delete it"):
+        evaluate_splits(config, trained.weights, trained.records, tmp_path, ("train", "test"))
+    assert contents(tmp_path) == {}
+
+
+def test_shards_are_evaluated_as_one(
+    trained: Trained, tmp_path: Path, result: tuple[dict[str, float], list[Prediction]]
+) -> None:
+    config = replace(trained.config, n_shards=3)
+    sources = [tuple(trained.folder / "raw" / name for name in FILES)] * 3
+    write_shards(tmp_path / "tfrecords", ("train", "test"), read_shard, sources, config)
+    assert len(list((tmp_path / "tfrecords" / "test").glob("*.tfrecord"))) == 3
+    assert evaluate(trained.classifier, config, tmp_path / "tfrecords" / "test") == result
