@@ -78,7 +78,8 @@ def draw_letters(
             if drawing is None:
                 raise PipelineError(
                     f"there are not enough different drawings of the letter {name}, the params ask for "
-                    f"{n_per_class}: lower {config.section}.n_images_per_class or n_unseen_per_class"
+                    f"{n_per_class} in {config.n_shards} shards: lower "
+                    f"{config.section}.n_images_per_class or n_unseen_per_class, or n_shards"
                 )
             typeface, png = drawing
             filename = f"{name}/{number:05d}.png"
