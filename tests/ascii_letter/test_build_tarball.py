@@ -23,10 +23,18 @@ from PIL import Image
 from stages.ascii_letter import build_tarball
 from stages.ascii_letter.build_tarball import RAW, Letter, draw_letters, main, write_tarball
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.glyphs import Typeface, draw_letter, find_typefaces, split_families
+from stages.ascii_letter.glyphs import (
+    Typeface,
+    draw_ink,
+    draw_letter,
+    find_typefaces,
+    split_families,
+)
 from stages.ascii_letter.tarball import read_manifest, read_tarball
 from stages.mnist.errors import PipelineError
+from stages.mnist.shards import shard_paths
 from tests.conftest import ROOT, Params, write_params
+from tests.mnist.test_files import contents
 
 N_PER_CLASS = 25
 N_UNSEEN = 12
@@ -48,11 +56,12 @@ DRAWING = {
     "unseen_families": UNSEEN,
     "letter_size": 28,
     "off_center": 2.0,
-    "seed": 0,  # with this one, so many letters of each class show every typeface
+    "n_shards": 1,
+    "seed": 1,  # with this one, so many letters of each class show every typeface
 }
 GOLDEN_SHA256 = {
-    "letters.tar": "22422c51f90f9ec0633171d9b3aa8c308868a29bb2b90f99c9b94dfcc7011325",
-    "unseen.tar": "1dba220697d830f7f48250b2fa473a146a89dffab7bfa31deaf6c5335fb35379",
+    "letters": "fb10e3ec0025845c80ddc9f942cdc3b1263dad0551fbc0096051abf0a167575f",
+    "unseen": "2baeefaeb9f1d2fdd113dbd74cdcad47d896541ba90e0577157051d8fd013987",
 }
 
 
@@ -93,35 +102,35 @@ def build(
 
 @pytest.fixture(scope="module")
 def tarballs(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> dict[str, Tarball]:
-    """What the stage makes with the values of DRAWING, by file name."""
+    """What the stage makes with the values of DRAWING, by the name of the data set."""
     folder = tmp_path_factory.mktemp("tarballs")
     drawing_config(folder, _tiny_params | {"ascii_letter": dict(_tiny_params["ascii_letter"])})
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         main()
-        return {path.name: load(path) for path in RAW.iterdir()}
+        return {folder.name: load(shard_paths(folder, ".tar", 1)[0]) for folder in RAW.iterdir()}
 
 
 @pytest.fixture(scope="module")
 def tarball(tarballs: dict[str, Tarball]) -> Tarball:
-    return tarballs["letters.tar"]
+    return tarballs["letters"]
 
 
 @pytest.fixture(scope="module")
 def unseen(tarballs: dict[str, Tarball]) -> Tarball:
-    return tarballs["unseen.tar"]
+    return tarballs["unseen"]
 
 
-@pytest.fixture(scope="module", params=["letters.tar", "unseen.tar"])
+@pytest.fixture(scope="module", params=["letters", "unseen"])
 def either(request: pytest.FixtureRequest, tarballs: dict[str, Tarball]) -> Tarball:
     return tarballs[request.param]
 
 
-def test_the_stage_makes_a_folder_of_two_tarballs(tarballs: dict[str, Tarball]) -> None:
-    assert sorted(tarballs) == ["letters.tar", "unseen.tar"]
+def test_the_stage_makes_two_data_sets(tarballs: dict[str, Tarball]) -> None:
+    assert sorted(tarballs) == ["letters", "unseen"]
 
 
-@pytest.mark.parametrize(("name", "n"), [("letters.tar", N_PER_CLASS), ("unseen.tar", N_UNSEEN)])
+@pytest.mark.parametrize(("name", "n"), [("letters", N_PER_CLASS), ("unseen", N_UNSEEN)])
 def test_there_are_as_many_images_of_each_class_as_told_and_a_manifest(
     tarballs: dict[str, Tarball], name: str, n: int
 ) -> None:
@@ -166,7 +175,7 @@ def test_no_family_is_in_both_tarballs(tarball: Tarball, unseen: Tarball) -> Non
 
 @pytest.mark.parametrize(
     ("name", "side", "n"),
-    [("letters.tar", SIDES[0], N_PER_CLASS), ("unseen.tar", SIDES[1], N_UNSEEN)],
+    [("letters", SIDES[0], N_PER_CLASS), ("unseen", SIDES[1], N_UNSEEN)],
     ids=["seen", "unseen"],
 )
 def test_all_families_are_drawn_about_equally_often(
@@ -178,17 +187,13 @@ def test_all_families_are_drawn_about_equally_often(
     assert share / 2 < min(families.values()) <= max(families.values()) < share * 2
 
 
-def test_each_class_has_capitals_and_small_letters(tarball: Tarball) -> None:
-    cases = Counter((row["file"][0], row["case"]) for row in tarball.manifest)
-    assert set(cases) == {(name, case) for name in CLASSES for case in ("capital", "small")}
-    capitals = sum(n for (_, case), n in cases.items() if case == "capital")
-    assert 0.4 < capitals / (26 * N_PER_CLASS) < 0.6
-
-
-def test_half_of_the_unseen_letters_of_each_class_are_capitals(unseen: Tarball) -> None:
-    cases = Counter((row["file"][0], row["case"]) for row in unseen.manifest)
+@pytest.mark.parametrize(("name", "n"), [("letters", N_PER_CLASS), ("unseen", N_UNSEEN)])
+def test_capitals_and_small_letters_of_each_class_alternate(
+    tarballs: dict[str, Tarball], name: str, n: int
+) -> None:
+    cases = {row["file"]: row["case"] for row in tarballs[name].manifest}
     assert cases == {
-        (name, case): N_UNSEEN // 2 for name in CLASSES for case in ("capital", "small")
+        f"{letter}/{i:05d}.png": ("capital", "small")[i % 2] for letter in CLASSES for i in range(n)
     }
 
 
@@ -198,7 +203,7 @@ def test_the_manifest_says_truly_what_is_drawn(tmp_path: Path, tiny_params: Para
     for row in tarball.manifest:
         name = row["file"][0]
         character = name.upper() if row["case"] == "capital" else name
-        expected = draw_letter(character, TYPEFACES[row["typeface"]], 28, (0, 0), (32, 32))
+        expected = draw_letter(character, TYPEFACES[row["typeface"]], 28, (32, 32))
         with Image.open(io.BytesIO(tarball.files[row["file"]])) as image:
             assert image.tobytes() == expected.tobytes(), row
 
@@ -212,7 +217,7 @@ def test_the_members_are_files_without_owner_and_time(either: Tarball) -> None:
 
 @pytest.mark.parametrize(
     ("name", "faces"),
-    [("letters.tar", SEEN_FACES), ("unseen.tar", UNSEEN_FACES)],
+    [("letters", SEEN_FACES), ("unseen", UNSEEN_FACES)],
     ids=["seen", "unseen"],
 )
 def test_the_tarballs_are_the_same_bytes_on_every_machine(
@@ -225,11 +230,11 @@ def test_the_tarballs_are_the_same_bytes_on_every_machine(
     )
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_another_process_builds_the_same_bytes(project: Path) -> None:
+@pytest.mark.parametrize("n_shards", [1, 3])
+def test_another_process_builds_the_same_bytes(
+    project: Path, tiny_params: Params, n_shards: int
+) -> None:
+    write_params(project, tiny_params | {"n_shards": n_shards})
     main()
     first = contents(RAW)
     shutil.rmtree(RAW)
@@ -260,13 +265,13 @@ def test_the_stage_says_what_it_made(project: Path, capsys: pytest.CaptureFixtur
 def test_families_that_cannot_be_kept_out_are_refused_and_the_old_folder_is_left(
     project: Path, tiny_params: Params, unseen_families: list[str], message: str
 ) -> None:
-    RAW.mkdir(parents=True)
-    (RAW / "letters.tar").write_bytes(b"the old one")
+    (RAW / "letters").mkdir(parents=True)
+    (RAW / "letters" / "older.tar").write_bytes(b"the old one")
     drawing_config(project, tiny_params, unseen_families=unseen_families)
     with pytest.raises(PipelineError, match=message) as refused:
         main()
     assert "\n" not in str(refused.value)
-    assert contents(RAW) == {"letters.tar": b"the old one"}
+    assert contents(RAW) == {"letters/older.tar": b"the old one"}
 
 
 def test_more_images_leave_those_before_them_as_they_were(
@@ -280,7 +285,7 @@ def test_more_images_leave_those_before_them_as_they_were(
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"off_center": 4.0}, {"letter_size": 20}],
+    [{"seed": 2}, {"off_center": 4.0}, {"letter_size": 20}],
 )
 def test_another_value_draws_other_letters(
     tarball: Tarball, tmp_path: Path, tiny_params: Params, change: Params
@@ -308,10 +313,10 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
         config: AsciiLetterConfig,
         families: Sequence[Sequence[Typeface]],
         n_per_class: int,
-        alternate_cases: bool = False,
+        shard: int,
     ) -> Iterator[Letter]:
-        letters = draw_letters(config, families, n_per_class, alternate_cases)
-        if not alternate_cases:
+        letters = draw_letters(config, families, n_per_class, shard)
+        if families == SIDES[0]:
             return letters
         return itertools.chain(itertools.islice(letters, 5), failing())
 
@@ -323,12 +328,13 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_failed_build_leaves_the_old_tarballs(project: Path, full_disk: None) -> None:
-    RAW.mkdir(parents=True)
-    for name in ("letters.tar", "unseen.tar"):
-        (RAW / name).write_bytes(b"the old one")
+    for name in ("letters", "unseen"):
+        (RAW / name).mkdir(parents=True)
+        (RAW / name / "older.tar").write_bytes(b"the old one")
+    before = contents(RAW)
     with pytest.raises(OSError, match="no space left"):
         main()
-    assert contents(RAW) == {"letters.tar": b"the old one", "unseen.tar": b"the old one"}
+    assert contents(RAW) == before
     assert list(RAW.parent.iterdir()) == [RAW]
 
 
@@ -338,25 +344,104 @@ def test_a_failed_first_build_leaves_nothing(project: Path, full_disk: None) -> 
     assert list(RAW.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("alternate_cases", [False, True])
 def test_a_drawing_comes_again_only_after_all_others_came(
-    tmp_path: Path, tiny_params: Params, alternate_cases: bool
+    tmp_path: Path, tiny_params: Params
 ) -> None:
     config = drawing_config(tmp_path, tiny_params, n_classes=2)
     families = find_typefaces()[:3]  # of 4, 3 and 4 files
     n_drawings = 2 * sum(map(len, families))
-    letters = list(draw_letters(config, families, 2 * n_drawings, alternate_cases))
+    letters = list(draw_letters(config, families, 2 * n_drawings))
     assert len(letters) == 2 * 2 * n_drawings
     for half in (letters[: 2 * n_drawings], letters[2 * n_drawings :]):
         assert len({(e.filename[0], e.typeface, e.case) for e in half}) == len(half)
 
 
+def test_a_file_of_each_family_comes_before_another_of_any(
+    tmp_path: Path, tiny_params: Params
+) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_classes=2)
+    families = SIDES[0]
+    by_character: dict[tuple[str, str], list[str]] = {}
+    for letter in draw_letters(config, families, 2 * sum(map(len, families))):
+        by_character.setdefault((letter.filename[0], letter.case), []).append(letter.family)
+    assert len(by_character) == 4
+    for drawn in by_character.values():
+        ranks = [drawn[:i].count(family) for i, family in enumerate(drawn)]
+        assert ranks == sorted(ranks)
+        assert set(drawn[: len(families)]) == {faces[0].family for faces in families}
+    assert len({tuple(drawn) for drawn in by_character.values()}) == 4  # each in its own order
+
+
+N_FEW = 60
+
+
+def shards_of(config: AsciiLetterConfig, n_per_class: int = N_FEW) -> list[list[Letter]]:
+    return [list(draw_letters(config, SIDES[0], n_per_class, i)) for i in range(config.n_shards)]
+
+
+@pytest.mark.parametrize(
+    ("n_shards", "off_center"), [(1, 1.0), (2, 1.0), (7, 1.0), (7, 2.0), (64, 2.0)]
+)
+def test_shards_share_no_image_and_have_all_letters_together(
+    tmp_path: Path, tiny_params: Params, n_shards: int, off_center: float
+) -> None:
+    """64 shards are more than the 25 places of a drawing."""
+    config = drawing_config(tmp_path, tiny_params, n_shards=n_shards, off_center=off_center)
+    letters = [letter for shard in shards_of(config) for letter in shard]
+    names = [f"{name}/{i:05d}.png" for i in range(N_FEW) for name in CLASSES]
+    assert [letter.filename for letter in letters] == names
+    assert len({Image.open(io.BytesIO(e.png)).tobytes() for e in letters}) == len(letters)
+    assert Counter((e.filename[0], e.case) for e in letters) == {
+        (name, case): N_FEW // 2 for name in CLASSES for case in ("capital", "small")
+    }
+
+
+def test_a_drawing_with_one_place_is_of_one_shard(tmp_path: Path, tiny_params: Params) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_classes=2, n_shards=2, off_center=0)
+    shards = shards_of(config, 6)
+    drawings = [{(e.filename[0], e.typeface, e.case) for e in shard} for shard in shards]
+    assert not drawings[0] & drawings[1]
+    assert [len(shard) for shard in drawings] == [6, 6]
+
+
+def test_a_shard_is_the_same_alone(tmp_path: Path, tiny_params: Params) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_shards=3)
+    assert list(draw_letters(config, SIDES[0], N_FEW, 2)) == shards_of(config)[2]
+
+
+@pytest.mark.parametrize("off_center", [0, 0.3, 1.0, 2.5])
+def test_all_letters_are_inside_and_no_further_off_the_centre_than_told(
+    tmp_path: Path, tiny_params: Params, off_center: float
+) -> None:
+    """By half a pixel at least, where the middle of the image is between two."""
+    config = drawing_config(tmp_path, tiny_params, off_center=off_center)
+    furthest = 0.0
+    for letter in draw_letters(config, SIDES[0], 8):
+        image = Image.open(io.BytesIO(letter.png))
+        box = image.getbbox()
+        assert box is not None
+        left, top, right, bottom = box
+        character = letter.filename[0].upper() if letter.case == "capital" else letter.filename[0]
+        ink = draw_ink(character, TYPEFACES[letter.typeface], 28, (32, 32))
+        assert image.crop(box).tobytes() == ink.tobytes(), letter.filename  # all of it is inside
+        off = max(abs(left + right - 32), abs(top + bottom - 32)) / 2
+        assert off <= max(off_center, 0.5), letter.filename
+        furthest = max(furthest, off)
+    assert furthest >= off_center - 0.5
+
+
+@pytest.mark.parametrize("n_shards", [1, 3])
 def test_more_images_than_there_are_different_drawings_is_an_error_not_an_endless_search(
-    tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch, n_shards: int
 ) -> None:
     n_drawings = 2 * len(TYPEFACES)  # each letter in both cases
     config = drawing_config(
-        tmp_path, tiny_params, n_classes=2, n_images_per_class=n_drawings + 1, off_center=0
+        tmp_path,
+        tiny_params,
+        n_classes=2,
+        n_images_per_class=n_drawings + 1,
+        off_center=0,
+        n_shards=n_shards,
     )
     n_drawn = 0
 
@@ -367,8 +452,33 @@ def test_more_images_than_there_are_different_drawings_is_an_error_not_an_endles
         return draw_letter(*arguments)
 
     monkeypatch.setattr(build_tarball, "draw_letter", counted)
-    with pytest.raises(PipelineError, match="n_images_per_class"):
-        list(draw_letters(config, find_typefaces(), n_drawings + 1))
+    with pytest.raises(PipelineError, match=r"in \d shards: lower .*n_images_per_class") as refused:
+        for shard in range(n_shards):
+            list(draw_letters(config, find_typefaces(), n_drawings + 1, shard))
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("n_shards", [2, 5])
+def test_the_stage_writes_the_letters_of_each_shard(
+    project: Path, tiny_params: Params, n_shards: int
+) -> None:
+    write_params(project, tiny_params | {"n_shards": n_shards})
+    main()
+    config = AsciiLetterConfig.from_yaml()
+    names = []
+    for folder, side, n in zip(
+        ("letters", "unseen"),
+        split_families(config.unseen_families),
+        (config.n_images_per_class, config.n_unseen_per_class),
+        strict=True,
+    ):
+        for shard, path in enumerate(shard_paths(RAW / folder, ".tar", n_shards)):
+            expected = list(draw_letters(config, side, n, shard))
+            tarball = load(path)
+            assert list(tarball.images().values()) == [letter.png for letter in expected]
+            assert [row["file"] for row in tarball.manifest] == [e.filename for e in expected]
+            names.append(path.relative_to(RAW).as_posix())
+    assert set(contents(RAW)) == set(names)
 
 
 def test_what_is_written_is_read_again(tmp_path: Path, tiny_params: Params) -> None:

@@ -15,6 +15,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +31,8 @@ from stages.ascii_letter.tarball import (
     split_files,
 )
 from stages.mnist.config import MnistConfig
-from stages.mnist.digests import DigestSet
 from stages.mnist.errors import PipelineError
+from stages.mnist.shards import share
 from tests.conftest import ROOT
 
 SIDE = 8
@@ -55,7 +56,7 @@ def encode(pixels: int, mode: str = "L", size: tuple[int, int] = (SIDE, SIDE)) -
     return file.getvalue()
 
 
-GOLDEN_TEST_SPLIT = {"a/4.png", "a/5.png", "b/0.png", "b/5.png", "c/4.png", "c/6.png"}
+GOLDEN_TEST_SPLIT = {"a/3.png", "a/7.png", "b/3.png", "b/6.png", "c/0.png", "c/6.png"}
 
 
 @pytest.fixture
@@ -73,12 +74,12 @@ def classes(names: set[str]) -> Counter[str]:
     return Counter(name.split("/")[0] for name in names)
 
 
-def split(tarball: Path, config: MnistConfig) -> list[set[str]]:
+def split(tarball: Path, config: MnistConfig, shard: int = 0) -> list[set[str]]:
     """The names of the training images and of the test images."""
-    halves = split_files(tarball, config)
-    examples = [list(read_examples(tarball, config, half)) for half in halves]
-    assert [len(half) for half in halves] == [len(half) for half in examples]
-    return [{example.filename for example in half} for half in examples]
+    masks = split_files(tarball, config, shard)
+    names = [name for name, _ in read_tarball(tarball, config)]
+    assert [len(mask) for mask in masks] == [len(names)] * 2
+    return [set(compress(names, mask)) for mask in masks]
 
 
 def write_tar(files: Mapping[str, bytes], path: Path, mode: str = "w") -> Path:
@@ -386,13 +387,60 @@ def test_which_files_go_where_does_not_depend_on_their_order(path: Path, files: 
 
 
 def test_examples_come_in_the_order_of_the_tarball(path: Path, files: Files) -> None:
-    names, wanted = {"c/1.png", "a/2.png", "b/0.png"}, DigestSet()
-    for name in names:
-        wanted.add(name.encode())
-    examples = list(read_examples(write_tar(files, path), CONFIG, wanted))
+    names = {"c/1.png", "a/2.png", "b/0.png"}
+    chosen = [name in names for name in files]
+    examples = list(read_examples(write_tar(files, path), CONFIG, chosen))
     assert [e.filename for e in examples] == [name for name in files if name in names]
     assert {e.image.shape for e in examples} == {(SIDE, SIDE, 1)}
     assert {e.image.dtype for e in examples} == {np.dtype(np.uint8)}
+
+
+def test_the_examples_of_a_split_are_those_that_are_chosen(path: Path, files: Files) -> None:
+    tarball = write_tar(files, path)
+    for mask, names in zip(split_files(tarball, CONFIG), split(tarball, CONFIG), strict=True):
+        examples = list(read_examples(tarball, CONFIG, mask))
+        assert [example.filename for example in examples] == [n for n in files if n in names]
+
+
+PROJECT = AsciiLetterConfig.from_yaml(ROOT / "params.yaml")
+
+
+@pytest.mark.parametrize("n_images", [100, 101, 113])
+@pytest.mark.parametrize("n_shards", [1, 2, 7, 64])
+def test_the_shards_have_all_samples_of_each_class_in_total(
+    tmp_path: Path, n_shards: int, n_images: int
+) -> None:
+    """With the project's params, and where there are more images than samples."""
+    config = replace(PROJECT, n_shards=n_shards, n_images_per_class=n_images)
+    assert (config.n_train_samples, config.n_test_samples) == (26 * 80, 26 * 20)
+    train: list[str] = []
+    test: list[str] = []
+    for shard in range(n_shards):
+        numbers = share(n_images, shard, n_shards)
+        files = {f"{name}/{i}.png": b"" for i in numbers for name in config.class_names}
+        tarball = write_tar(files, tmp_path / f"{shard}.tar")
+        halves = split(tarball, config, shard)
+        assert set(files) >= halves[0] | halves[1]
+        for half in halves:
+            assert len({classes(half)[name] for name in config.class_names}) == 1
+        train.extend(halves[0])
+        test.extend(halves[1])
+    assert classes(set(train)) == dict.fromkeys(config.class_names, 80)
+    assert classes(set(test)) == dict.fromkeys(config.class_names, 20)
+    assert len(train) + len(test) == len({*train, *test})
+
+
+def test_shards_are_split_independently(path: Path) -> None:
+    config = replace(CONFIG, n_shards=2, n_train_samples=24, n_test_samples=24)
+    tarball = write_tar({f"{n}/{i}.png": b"" for n in "abc" for i in range(8)}, path)
+    assert split(tarball, config, 0) != split(tarball, config, 1)
+
+
+def test_too_few_images_in_a_shard_are_refused_with_its_share(path: Path, files: Files) -> None:
+    config = replace(CONFIG, n_shards=2, n_train_samples=48, n_test_samples=6)
+    with pytest.raises(PipelineError) as refused:
+        split_files(write_tar(files, path), config, 1)
+    assert str(refused.value) == f"{path}: 8 images of the class a, the params ask for 8 + 1"
 
 
 def test_all_examples_come_where_none_are_named(path: Path, files: Files) -> None:

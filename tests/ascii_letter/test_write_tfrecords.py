@@ -17,17 +17,22 @@ from stages.ascii_letter.write_tfrecords import RAW, RECORDS, main
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import load_batches
 from stages.mnist.errors import PipelineError
+from stages.mnist.shards import shard_paths
 from tests.ascii_letter.test_tarball import SIDE, Files, classes, encode, split, write_tar
 from tests.conftest import Params, write_params
-from tests.mnist import test_dataset
+from tests.mnist import test_dataset, test_records
 from tests.mnist.test_files import contents
 
-TARBALL, UNSEEN_TARBALL = RAW / "letters.tar", RAW / "unseen.tar"
-TRAIN, TEST, UNSEEN = (RECORDS / f"{split}.tfrecord" for split in ("train", "test", "unseen"))
+TARBALL, UNSEEN_TARBALL = (shard_paths(RAW / n, ".tar", 1)[0] for n in ("letters", "unseen"))
+TRAIN, TEST, UNSEEN = (RECORDS / split for split in ("train", "test", "unseen"))
 N_PER_CLASS = 8  # of which 4 are for training and 2 for testing: 2 are left over
 
 
-class TestAsciiLetterRecords(test_dataset.TestMnistRecords):
+class TestAsciiLetterRecords(test_records.TestMnistRecords):
+    config_class: ClassVar[type[MnistConfig]] = AsciiLetterConfig
+
+
+class TestAsciiLetterBatches(test_dataset.TestMnistBatches):
     config_class: ClassVar[type[MnistConfig]] = AsciiLetterConfig
 
 
@@ -113,12 +118,15 @@ def test_all_unseen_letters_are_written_in_their_order(
     write_tar(files, TARBALL)
     main()
     assert list(written(UNSEEN, config)) == list(unseen_files)
-    assert {path.name for path in RECORDS.iterdir()} == {TRAIN.name, TEST.name, UNSEEN.name}
+    expected = set.union(*(test_records.files_of(split) for split in (TRAIN, TEST, UNSEEN)))
+    assert set(contents(RECORDS)) == expected
 
 
+@pytest.mark.parametrize("n_shards", [1, 3])
 def test_what_the_stage_before_builds_is_accepted(
-    project: Path, capsys: pytest.CaptureFixture[str]
+    project: Path, tiny_params: Params, capsys: pytest.CaptureFixture[str], n_shards: int
 ) -> None:
+    write_params(project, tiny_params | {"n_shards": n_shards})
     build_tarball.main()
     main()
     config = AsciiLetterConfig.from_yaml()
@@ -130,6 +138,8 @@ def test_what_the_stage_before_builds_is_accepted(
         assert {(name[0], label) for name, (_, label) in part.items()} == {
             (name, label) for label, name in enumerate(config.class_names)
         }
+    for folder in (TRAIN, TEST, UNSEEN):
+        assert len(list(folder.glob("*.tfrecord"))) == n_shards
     printed = f"{RECORDS}: 104 train images, 26 test images, 104 unseen images\n"
     assert capsys.readouterr().out.endswith(printed)
 
@@ -183,6 +193,17 @@ def test_a_tarball_that_is_cut_off_is_refused(
     kept = member * (22 if tarball == TARBALL else 2)
     tarball.write_bytes(tarball.read_bytes()[:kept])
     assert refusal().startswith(f"{tarball}: ")
+
+
+@pytest.mark.parametrize("name", ["letters", "unseen"])
+def test_a_tarball_of_any_shard_that_is_missing_is_refused(
+    project: Path, tiny_params: Params, name: str
+) -> None:
+    write_params(project, tiny_params | {"n_shards": 3})
+    build_tarball.main()
+    missing = shard_paths(RAW / name, ".tar", 3)[1]
+    missing.unlink()
+    assert str(missing) in refusal()
 
 
 def test_the_same_image_in_train_and_test_is_refused_and_no_file_is_left(

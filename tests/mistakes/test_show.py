@@ -20,6 +20,7 @@ from stages.mistakes.show import Judged, accuracy_by, draw_sheet, read_judged
 from stages.mnist.errors import PipelineError
 from stages.mnist.evaluation import Prediction
 from stages.mnist.files import write_csv
+from stages.mnist.shards import shard_paths
 from tests.ascii_letter.test_tarball import write_tar
 from tests.conftest import Params, write_params
 from tests.mnist.test_files import contents
@@ -51,10 +52,16 @@ UNSEEN = [Said("I", MANROPE, "l", 0.4), Said("Q", SERIF, "q"), Said("x", SERIF, 
 
 
 def image_of(said: Said) -> Image.Image:
-    return draw_letter(said.letter, said.typeface, SIZE, (1, 0), SHAPE)
+    """The letter, a pixel to the right of the centre."""
+    box = draw_letter(said.letter, said.typeface, SIZE, SHAPE).getbbox()
+    assert box is not None
+    return draw_letter(said.letter, said.typeface, SIZE, SHAPE, (box[0] + 1, box[1]))
 
 
-def make_split(raw: Path, predictions: Path, letters: Sequence[Said]) -> None:
+def make_split(
+    folder: Path, predictions: Path, letters: Sequence[Said], n_shards: int = 1
+) -> list[Path]:
+    """Writes letters to tarballs and what was said of them to a table; returns the tarballs."""
     drawn, rows = [], []
     for i, said in enumerate(letters):
         png = io.BytesIO()
@@ -65,9 +72,12 @@ def make_split(raw: Path, predictions: Path, letters: Sequence[Said]) -> None:
         drawn.append(Letter(name, png.getvalue(), face.name, face.family, face.style, case))
         if said.predicted is not None:
             rows.append(Prediction(name, actual, said.predicted, said.probability))
-    raw.parent.mkdir(parents=True, exist_ok=True)
-    write_tarball(raw, drawn)
+    folder.mkdir(parents=True, exist_ok=True)
+    tarballs = shard_paths(folder, ".tar", n_shards)
+    for index, tarball in enumerate(tarballs):
+        write_tarball(tarball, drawn[index::n_shards])
     write_csv(predictions, Prediction._fields, sorted(rows))
+    return tarballs
 
 
 def make_inputs(
@@ -82,11 +92,12 @@ def make_inputs(
         "image_width": 32,
         "letter_size": SIZE,
         "n_classes": 26,
-    } | values
+    } | values  # a section may state a key of the root
     write_params(folder, params)
     raw, predictions = folder / stage.RAW, folder / stage.PREDICTIONS
-    make_split(raw / "letters.tar", predictions / "predictions.csv", letters)
-    make_split(raw / "unseen.tar", predictions / "predictions_unseen.csv", unseen)
+    n_shards = AsciiLetterConfig.from_yaml(folder / "params.yaml").n_shards
+    make_split(raw / "letters", predictions / "predictions.csv", letters, n_shards)
+    make_split(raw / "unseen", predictions / "predictions_unseen.csv", unseen, n_shards)
 
 
 class Shown(NamedTuple):
@@ -109,6 +120,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Sho
             stage.main()
             runs.append({path.name: path.read_bytes() for path in stage.RESULTS.iterdir()})
     return Shown(runs[0], runs[1], printed[0])
+
+
+def test_letters_in_shards_are_shown_as_those_in_one(
+    project: Path, tiny_params: Params, shown: Shown
+) -> None:
+    make_inputs(project, tiny_params, n_shards=3)
+    assert len(list(Path(stage.RAW / "letters").iterdir())) == 3
+    stage.main()
+    assert {path.name: path.read_bytes() for path in stage.RESULTS.iterdir()} == shown.files
 
 
 def table(content: bytes) -> list[list[str]]:
@@ -192,7 +212,7 @@ def judged(
     probability: float = 0.5,
     case: str = "small",
 ) -> Judged:
-    image = draw_letter(actual, face, SIZE, (0, 0), SHAPE)
+    image = draw_letter(actual, face, SIZE, SHAPE)
     return Judged(image, actual, predicted, probability, face.name, face.family, case)
 
 
@@ -246,33 +266,34 @@ def test_a_prediction_without_its_letter_or_manifest_line_is_refused(
 ) -> None:
     make_inputs(project, tiny_params)
     config = AsciiLetterConfig.from_yaml()
-    tarball, predictions = tmp_path / "some.tar", tmp_path / "some.csv"
-    make_split(tarball, predictions, split)
-    assert len(read_judged(tarball, predictions, config)) == sum(
+    folder, predictions = tmp_path / "some", tmp_path / "some.csv"
+    (tarball,) = make_split(folder, predictions, split)
+    assert len(read_judged(folder, predictions, config)) == sum(
         said.predicted is not None for said in split
     )
     with predictions.open("a", encoding="utf-8") as table:
         table.write("z/77.png,z,z,0.5\n")
-    with pytest.raises(PipelineError, match=r"some\.csv: z/77\.png is not in .*some\.tar"):
-        read_judged(tarball, predictions, config)
+    with pytest.raises(PipelineError, match=r"some\.csv: z/77\.png is not in .*some$"):
+        read_judged(folder, predictions, config)
     png = io.BytesIO()
     image_of(split[0]).save(png, "PNG")
     for manifest in (b"file\n", b"file\nz/77.png\n", b"file,typeface,family,case\nz/77.png,Lato\n"):
         write_tar({"z/77.png": png.getvalue(), "manifest.csv": manifest}, tarball)
-        with pytest.raises(PipelineError, match=r"some\.tar: its manifest lacks z/77\.png"):
-            read_judged(tarball, predictions, config)
+        with pytest.raises(PipelineError, match=r"some-.*\.tar: its manifest lacks z/77\.png"):
+            read_judged(folder, predictions, config)
 
 
-@pytest.mark.parametrize("name", ["letters.tar", "unseen.tar"])
+@pytest.mark.parametrize("name", ["letters", "unseen"])
 def test_a_tarball_that_cannot_be_read_is_refused_and_older_results_are_left(
     project: Path, tiny_params: Params, name: str
 ) -> None:
     make_inputs(project, tiny_params)
-    (stage.RAW / name).write_bytes(b"not a tarball")
+    (tarball,) = shard_paths(stage.RAW / name, ".tar", 1)
+    tarball.write_bytes(b"not a tarball")
     stage.RESULTS.mkdir()
     for output in OUTPUTS:
         (stage.RESULTS / output).write_bytes(b"older")
     before = contents(project)
-    with pytest.raises(PipelineError, match=f"{stage.RAW / name}: its manifest cannot be read"):
+    with pytest.raises(PipelineError, match=f"{tarball}: its manifest cannot be read"):
         stage.main()
     assert contents(project) == before
