@@ -97,7 +97,7 @@ def read_lengths(records: Path) -> dict[str, int]:
         lengths = _LENGTHS.validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError as error:
         raise PipelineError(f"{path} is missing: {remedy}") from error
-    except ValidationError as error:
+    except (IsADirectoryError, ValidationError) as error:
         raise PipelineError(f"{path} is damaged: delete {records} and {remedy}") from error
     shards = shard_paths(records, ".tfrecord", len(lengths))
     if list(lengths) != [shard.name for shard in shards]:
