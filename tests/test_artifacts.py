@@ -34,7 +34,7 @@ class Shared(Repository):
     def make(self, content: bytes) -> None:
         """Writes what the stage train_mnist reads and makes, and has DVC take it for made."""
         for path in (
-            "data/mnist/tfrecords/train.tfrecord",
+            "data/mnist/tfrecords/train/lengths.json",
             "data/mnist/classifier.weights.h5",
             FEATURES,
             "data/mnist/curves/metrics.json",

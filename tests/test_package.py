@@ -22,6 +22,7 @@ PARAMS = """\
 seed: 1
 n_channels: 3
 batch_size: 16
+n_shards: 1
 shuffle_buffer: 1000
 max_rotation: 0.0
 max_shift: 0.5
@@ -67,10 +68,11 @@ from typing_extensions import Annotated
 
 import stages
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import Example, write_splits
 from stages.mnist.errors import run
 from stages.mnist.evaluation import evaluate_splits
+from stages.mnist.example import Example
 from stages.mnist.params import STRICT
+from stages.mnist.records import write_splits
 from stages.mnist.training import train
 
 DATA = Path("data")
@@ -107,9 +109,9 @@ def main():
     }
     write_splits(records, splits, child)
     features = DATA / "features.weights.h5"
-    digits = train(parent, parent_records / "train.tfrecord", DATA / "parent_curves")
+    digits = train(parent, parent_records / "train", DATA / "parent_curves")
     digits.get_layer("features").save_weights(features)
-    classifier = train(child, records / "train.tfrecord", DATA / "curves", features)
+    classifier = train(child, records / "train", DATA / "curves", features)
     classifier.save_weights(DATA / "shapes.weights.h5")
     evaluate_splits(child, DATA / "shapes.weights.h5", records, DATA)
 

@@ -142,6 +142,15 @@ def test_a_second_run_has_nothing_to_do(repository: Repository) -> None:
         ("optimizer=adamw", ["fine_tune_ascii", "train_mnist"]),
         ("ascii_letter.off_center=1", ["build_ascii_tarball"]),
         ("transfer.n_steps=3", ["transfer_curve"]),
+        (
+            "n_shards=3",
+            [
+                "build_ascii_tarball",
+                "evaluate",
+                "write_tfrecords@ascii_letter",
+                "write_tfrecords@mnist",
+            ],
+        ),
     ],
 )
 def test_an_override_changes_the_stages_that_use_it_and_no_other(
@@ -162,6 +171,22 @@ def test_an_experiment_trains_with_its_value_and_leaves_the_rest(repository: Rep
     assert "data/mnist/metrics.json" not in diff
     assert repository.read("data/mnist/metrics.json") == before
     assert stages_run(repository.run("dvc", "repro")) == []
+
+
+def test_data_in_shards_is_written_and_evaluated_as_in_one(repository: Repository) -> None:
+    before = repository.read("data/mnist/metrics.json")
+    apply_overrides(repository.folder / "params.yaml", ["n_shards=3"])
+    repository.run("dvc", "repro", "write_tfrecords")
+    for split in ("mnist/tfrecords/train", "ascii_letter/tfrecords/unseen"):
+        folder = repository.folder / "data" / split
+        names = {f"{folder.name}-0000{index}-of-00003.tfrecord" for index in range(3)}
+        assert {path.name for path in folder.iterdir()} == names | {"lengths.json"}
+    for module in ("mnist.evaluate", "ascii_letter.evaluate", "mistakes.show"):
+        repository.run("python", "-m", f"stages.{module}")
+    assert repository.read("data/mnist/metrics.json") == before  # the same digits
+    letters = repository.read("data/ascii_letter/metrics.json")
+    assert letters.keys() >= {"accuracy", "accuracy_unseen"}
+    assert repository.read("data/mistakes/ceiling.json").keys() >= {"ceiling", "ceiling_unseen"}
 
 
 def test_a_sweep_queues_one_experiment_a_value_and_runs_its_own_code(

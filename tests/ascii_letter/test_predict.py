@@ -23,7 +23,7 @@ def test_a_letter_is_classified(
     classifier = build_classifier(config)
     CLASSIFIER.parent.mkdir(parents=True)
     classifier.save_weights(CLASSIFIER)
-    picture = draw_letter("R", find_typefaces()[0][0], 80, (7, -9), (100, 140))
+    picture = draw_letter("R", find_typefaces()[0][0], 80, (100, 140), (49, 12))
     picture.save("r.png")
     monkeypatch.setattr(sys, "argv", ["predict", "--json", "r.png"])
     main()
@@ -41,7 +41,7 @@ def test_letters_are_scaled_to_the_mean_size_of_those_that_training_saw(project:
             for letter in (name, name.upper()):
                 shape = config.image_height, config.image_width
                 left, top, right, bottom = draw_letter(
-                    letter, typeface, config.letter_size, (0, 0), shape
+                    letter, typeface, config.letter_size, shape
                 ).getbbox() or (0, 0, 0, 0)
                 sides.append(max(right - left, bottom - top))
     assert ink_size(config) == pytest.approx(np.mean(sides), abs=1)

@@ -35,10 +35,10 @@ def test_letters(
 
     def build() -> None:
         glyphs._font.cache_clear()
-        glyphs._ink.cache_clear()
+        glyphs.draw_ink.cache_clear()
         letters = draw_letters(config, seen, config.n_images_per_class)
         write_tarball(tmp_path / "letters.tar", letters)
-        letters = draw_letters(config, unseen, config.n_unseen_per_class, True)
+        letters = draw_letters(config, unseen, config.n_unseen_per_class)
         write_tarball(tmp_path / "unseen.tar", letters)
 
     def figure(letter: str) -> None:

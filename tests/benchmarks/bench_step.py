@@ -15,7 +15,7 @@ from dvclive import Live
 from stages.mnist.augmentation import augmented
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import load_batches
+from stages.mnist.dataset import load_batches, stream_batches
 from stages.mnist.training import _log
 from tests.benchmarks.conftest import Measured, Measuring
 from tests.benchmarks.networks import (
@@ -52,7 +52,7 @@ def _account(config: MnistConfig, records: Path, curves: Path) -> dict[str, Call
     )
     for operation in operations(config):
         parts[operation.name] = partial(seconds_of, operation.run, 20)
-    loader = load_batches(records, config, shuffled=True).repeat()
+    loader = stream_batches(records, config)
     for name, data in (
         ("loader alone", loader),
         ("loader and augmentation alone", augmented(loader, config)),

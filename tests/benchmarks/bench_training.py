@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import load_batches
+from stages.mnist.dataset import stream_batches
 from stages.mnist.evaluation import evaluate
 from stages.mnist.training import train
 from tests.benchmarks.conftest import RECORDS, Measured, Measuring
@@ -92,7 +92,7 @@ def test_accuracy_after_one_epoch(
                 evaluate(
                     train(config, RECORDS, tmp_path / "curves"),
                     config,
-                    RECORDS.with_name("test.tfrecord"),
+                    RECORDS.with_name("test"),
                 )[0]["accuracy"]
             )
         )
@@ -103,14 +103,16 @@ def test_accuracy_after_one_epoch(
 
 
 def test_loader(measuring: Measuring, mnist_config: MnistConfig, ours: Measured) -> None:
+    n_batches = mnist_config.n_train_samples // mnist_config.batch_size
+
     def load() -> None:
-        for _ in load_batches(RECORDS, mnist_config, shuffled=True):
+        for _ in stream_batches(RECORDS, mnist_config).take(n_batches):
             pass
 
     load()
     measuring.ratio(
         "images/s of the loader alone / of the MNIST epoch",
-        lambda: seconds_of(load) / mnist_config.n_train_samples,
+        lambda: seconds_of(load) / (n_batches * mnist_config.batch_size),
         ours,
         unit="images/s",
         per_second=1,

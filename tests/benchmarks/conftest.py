@@ -13,6 +13,9 @@ from stages.ascii_letter.config import AsciiLetterConfig
 from stages.mnist import train
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
+from stages.mnist.dataset import read_lengths
+from stages.mnist.files import write_json
+from stages.mnist.shards import shard_paths
 from tests.conftest import ROOT
 
 RECORDS = ROOT / train.RECORDS
@@ -70,12 +73,16 @@ def config(mnist_config: MnistConfig, quick: bool) -> MnistConfig:
 @pytest.fixture
 def records(config: MnistConfig, tmp_path: Path) -> Path:
     """The first n_train_samples digits."""
-    assert RECORDS.is_file(), "run `make repro` first: it makes the digits that this measures with"
-    path = tmp_path / "train.tfrecord"
+    assert RECORDS.is_dir(), "run `make repro` first: it makes the digits that this measures with"
+    folder = tmp_path / "train"
+    folder.mkdir()
+    (path,) = shard_paths(folder, ".tfrecord", 1)
+    shards = list(read_lengths(RECORDS))
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for record in tf.data.TFRecordDataset(str(RECORDS)).take(config.n_train_samples):
+        for record in tf.data.TFRecordDataset(shards).take(config.n_train_samples):
             writer.write(record.numpy())
-    return path
+    write_json(folder / "lengths.json", {path.name: config.n_train_samples})
+    return folder
 
 
 class Measuring:

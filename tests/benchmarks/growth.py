@@ -54,7 +54,8 @@ def main(step: str, folder: Path, n: int) -> None:
     )
     tarball = folder / "letters.tar"
     if step != "tarball":
-        from stages.mnist.dataset import load_batches, write_splits
+        from stages.mnist.dataset import stream_batches
+        from stages.mnist.records import write_splits
     at_start = status("VmHWM")
     threading.Thread(target=watch, daemon=True).start()
     start = time.process_time()
@@ -69,7 +70,8 @@ def main(step: str, folder: Path, n: int) -> None:
         }
         write_splits(folder / "tfrecords", splits, config)
     else:
-        batches = load_batches(folder / "tfrecords" / "train.tfrecord", config, shuffled=True)
+        n_batches = config.n_train_samples // config.batch_size
+        batches = stream_batches(folder / "tfrecords" / "train", config).take(n_batches)
         n = sum(len(labels) for _, labels, _ in batches)
     seconds = time.process_time() - start
     print(

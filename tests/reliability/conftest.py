@@ -19,6 +19,7 @@ from stages.mnist import train
 from stages.mnist.config import MnistConfig
 from stages.mnist.fetch import RAW as DIGITS
 from stages.mnist.model import build_classifier
+from stages.mnist.shards import shard_paths
 from stages.mnist.write_tfrecords import main as write_digit_records
 from tests.ascii_letter.test_tarball import SIDE, encode
 from tests.conftest import Params, write_digits, write_params
@@ -48,9 +49,12 @@ def _made(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Pat
         write_params(folder, params)
         write_digits(DIGITS)
         write_digit_records()
-        LETTERS.mkdir(parents=True)
-        write_tarball(LETTERS / "letters.tar", letters(N_PER_CLASS, 0))
-        write_tarball(LETTERS / "unseen.tar", letters(N_UNSEEN, 500))
+        for name, drawn in (
+            ("letters", letters(N_PER_CLASS, 0)),
+            ("unseen", letters(N_UNSEEN, 500)),
+        ):
+            (LETTERS / name).mkdir(parents=True)
+            write_tarball(shard_paths(LETTERS / name, ".tar", 1)[0], drawn)
         write_letters()
         digits = build_classifier(MnistConfig.from_yaml())
         digits.save_weights(train.CLASSIFIER)

@@ -20,6 +20,7 @@ from stages.ascii_letter.tarball import read_tarball
 from stages.mnist import fetch
 from stages.mnist.errors import run
 from stages.mnist.fetch import RAW as DIGITS
+from stages.mnist.shards import shard_paths
 from tests.ascii_letter.test_tarball import (
     DAMAGES,
     HEADER,
@@ -30,7 +31,7 @@ from tests.ascii_letter.test_tarball import (
     write_tar,
 )
 from tests.conftest import Params, write_params
-from tests.mnist.test_dataset import edit_first_record
+from tests.mnist.test_records import edit_first_record, only_shard
 from tests.reliability.conftest import N_PER_CLASS, Refusal, letters
 
 Harm = Callable[[Path], object]
@@ -271,7 +272,7 @@ def test_what_a_source_has_is_not_taken_if_it_is_wrong(
 
 # --------------------------------------------------------------------------------------- tarball
 
-TARBALL = LETTERS / "letters.tar"
+TARBALL = shard_paths(LETTERS / "letters", ".tar", 1)[0]
 
 
 def png_that_claims(width: int, height: int) -> bytes:
@@ -420,9 +421,9 @@ RECORDS: dict[str, Harm] = {
 }
 
 
-MNIST_TEST = (EVALUATE, "data/mnist/tfrecords/test.tfrecord")
-LETTERS_TRAIN = (FINE_TUNE, "data/ascii_letter/tfrecords/train.tfrecord")
-LETTERS_UNSEEN = (EVALUATE_LETTERS, "data/ascii_letter/tfrecords/unseen.tfrecord")
+MNIST_TEST = (EVALUATE, "data/mnist/tfrecords/test")
+LETTERS_TRAIN = (FINE_TUNE, "data/ascii_letter/tfrecords/train")
+LETTERS_UNSEEN = (EVALUATE_LETTERS, "data/ascii_letter/tfrecords/unseen")
 
 
 @pytest.mark.parametrize(
@@ -439,9 +440,44 @@ def test_bad_records_are_refused(
     made: Path, refusal: Refusal, stage: tuple[str, str], name: str
 ) -> None:
     module, path = stage
-    RECORDS[name](Path(path))
+    RECORDS[name](only_shard(Path(path)))
     message = refusal(module)
     assert message.startswith(path)
+    assert "run `dvc repro`" in message
+
+
+LENGTHS: dict[str, Harm] = {
+    "gone": lambda p: p.unlink(),
+    "a folder": folder_instead,
+    "empty": lambda p: p.write_bytes(b""),
+    "a page": lambda p: p.write_bytes(PAGE),
+    "truncated": lambda p: p.write_bytes(p.read_bytes()[:-3]),
+    "not UTF-8": lambda p: p.write_bytes(b'{"\xff": 60}'),
+    "a list": lambda p: p.write_bytes(b"[60]"),
+    "a bomb": lambda p: p.write_bytes(b"[" * 1_000_000),
+    "no shard": lambda p: p.write_bytes(b"{}"),
+    "a number as text": lambda p: edit_lengths(p, '"60"'),
+    "one fewer": lambda p: edit_lengths(p, "59"),
+    "one more": lambda p: edit_lengths(p, "61"),
+    "below 0": lambda p: edit_lengths(p, "-1"),
+    "beyond all numbers": lambda p: edit_lengths(p, "1e999"),
+    "a shard elsewhere": lambda p: p.write_text(p.read_text().replace("test-", "../train/train-")),
+    "the names of other shards": lambda p: p.write_text(p.read_text().replace("-of-00001", "")),
+}
+
+
+def edit_lengths(path: Path, number: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.count("60") == 1
+    path.write_text(text.replace("60", number), encoding="utf-8")
+
+
+@pytest.mark.parametrize("harm", LENGTHS.values(), ids=LENGTHS)
+def test_bad_lengths_of_records_are_refused(made: Path, refusal: Refusal, harm: Harm) -> None:
+    module, path = MNIST_TEST
+    harm(Path(path, "lengths.json"))
+    message = refusal(module)
+    assert path in message
     assert "run `dvc repro`" in message
 
 

@@ -29,15 +29,16 @@ from stages.ascii_letter.config import AsciiLetterConfig
 from stages.ascii_letter.tarball import decode_image, read_manifest, read_tarball
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import load_batches, reading, write_splits
+from stages.mnist.dataset import load_batches, reading
 from stages.mnist.errors import PipelineError
 from stages.mnist.fetch import FetchConfig
 from stages.mnist.idx import read_idx
 from stages.mnist.model import build_classifier, load_weights
+from stages.mnist.records import write_splits
 from tests.ascii_letter.test_tarball import CONFIG, SIDE, encode
 from tests.conftest import ROOT
-from tests.mnist.test_dataset import draw
 from tests.mnist.test_idx import IMAGES_FILE
+from tests.mnist.test_records import draw, only_shard
 
 CASES = int(os.environ.get("CASES", "20000"))
 
@@ -177,25 +178,45 @@ def test_image(content: bytes) -> None:
             decode_image("a/0.png", content, CONFIG)
 
 
+def write_records(path: Path, n: int = 3) -> Path:
+    """Writes a split of n records; returns its folder."""
+    write_splits(path.with_name("records"), {"noise": draw(RECORDS_CONFIG, n)}, RECORDS_CONFIG)
+    return path.with_name("records") / "noise"
+
+
 @cache
 def records() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        write_splits(Path(folder, "data"), {"noise": draw(RECORDS_CONFIG, 3)}, RECORDS_CONFIG)
-        return Path(folder, "data", "noise.tfrecord").read_bytes()
+        return only_shard(write_records(Path(folder, "input"))).read_bytes()
 
 
-def read(path: Path) -> None:
-    with suppress(PipelineError), reading(path):
-        for _, _, names in load_batches(path, RECORDS_CONFIG).as_numpy_iterator():
-            for name in names:
-                name.decode()
+@pytest.fixture(scope="module")
+def split(path: Path) -> Path:
+    """The folder of three records."""
+    return write_records(path)
+
+
+@pytest.fixture(scope="module")
+def split_of_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of one record."""
+    return write_records(tmp_path_factory.mktemp("fuzz") / "input", 1)
+
+
+def read(split: Path) -> None:
+    try:
+        with reading(split):
+            for _, _, names in load_batches(split, RECORDS_CONFIG).as_numpy_iterator():
+                for name in names:
+                    name.decode()
+    except PipelineError as error:
+        assert "\n" not in str(error)
 
 
 @slow
 @given(st.deferred(lambda: damaged(records())))
-def test_records(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
-    read(path)
+def test_records(split: Path, content: bytes) -> None:
+    only_shard(split).write_bytes(content)
+    read(split)
 
 
 @cache
@@ -206,10 +227,30 @@ def message() -> bytes:
 
 @slow
 @given(st.deferred(lambda: damaged(message())))
-def test_messages_with_right_checksums(path: Path, content: bytes) -> None:
-    with tf.io.TFRecordWriter(str(path)) as writer:
+def test_messages_with_right_checksums(split_of_one: Path, content: bytes) -> None:
+    with tf.io.TFRecordWriter(str(only_shard(split_of_one))) as writer:
         writer.write(content)
-    read(path)
+    read(split_of_one)
+
+
+LENGTHS = b'{\n  "noise-00000-of-00001.tfrecord": 3\n}\n'
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of three records, of which the list is damaged."""
+    return write_records(tmp_path_factory.mktemp("fuzz") / "input")
+
+
+@slow
+@given(damaged(LENGTHS, LENGTHS.replace(b"1.tf", b"2.tf")))
+@example(b'{"noise-00000-of-00001.tfrecord": -1}')
+@example(b'{"noise-00000-of-00001.tfrecord": 1e999}')
+@example(b'{"noise-00000-of-00001.tfrecord": 9223372036854775807}')
+@example(b"[" * 100_000)
+def test_lengths(listed: Path, content: bytes) -> None:
+    (listed / "lengths.json").write_bytes(content)
+    read(listed)
 
 
 @slow

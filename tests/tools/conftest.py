@@ -26,14 +26,14 @@ DVC_YAML: dict[str, Any] = {
         },
         "train": {
             "cmd": "python -m stages.train",
-            "deps": ["data/letters/tfrecords/train.tfrecord", "stages/train.py"],
+            "deps": ["data/letters/tfrecords/train", "stages/train.py"],
             "params": ["learning_rate", "seed"],
             "outs": ["data/letters/weights.h5", {"data/letters/curves": {"cache": False}}],
         },
         "evaluate": {
             "cmd": ["python -m stages.evaluate", "true"],
             "deps": [
-                "data/letters/tfrecords/test.tfrecord",
+                "data/letters/tfrecords/test",
                 "data/letters/weights.h5",
                 "stages/evaluate.py",
             ],
@@ -57,8 +57,8 @@ class Project:
         self.params: dict[str, Any] = json.loads(json.dumps(PARAMS))
         self.data = {
             "data/letters/tfrecords": "records.dir",
-            "data/letters/tfrecords/test.tfrecord": "test records",
-            "data/letters/tfrecords/train.tfrecord": "train records",
+            "data/letters/tfrecords/test": "test records",
+            "data/letters/tfrecords/train": "train records",
             "data/letters/weights.h5": "weights",
         }
         """What stands for the contents of the files that git leaves out."""
@@ -101,7 +101,9 @@ class Project:
                 for file in files
             ]
             return hashed(json.dumps(listed, sort_keys=True).encode()) + ".dir"
-        return hashed(self.data[path].encode() if path in self.data else target.read_bytes())
+        if path in self.data:
+            return hashed(self.data[path].encode()) + (".dir" if not target.suffix else "")
+        return hashed(target.read_bytes())
 
     def write_dvc_yaml(self) -> None:
         self.write("dvc.yaml", yaml.safe_dump(self.pipeline, sort_keys=False))

@@ -98,7 +98,7 @@ def test_a_higher_accuracy_alone_is_no_evidence(project: Project) -> None:
 
 def test_other_test_images_under_the_same_names_are_not_paired(project: Project) -> None:
     project.params["seed"] = 2
-    project.data["data/letters/tfrecords/test.tfrecord"] = "other records"
+    project.data["data/letters/tfrecords/test"] = "other records"
     project.data["data/letters/tfrecords"] = "other records.dir"
     project.write_results(range(60))
     project.reproduce()
@@ -112,11 +112,31 @@ def test_other_test_images_under_the_same_names_are_not_paired(project: Project)
 
 def test_images_whose_records_are_not_in_the_lock_are_not_paired(project: Project) -> None:
     stages = project.pipeline["stages"]
-    stages["evaluate"]["deps"].remove("data/letters/tfrecords/test.tfrecord")
+    stages["evaluate"]["deps"].remove("data/letters/tfrecords/test")
     project.reproduce()
     project.write("README.md", "Other words\n")
     project.commit()
     assert "unpaired" in sections("HEAD~1")["Is it really better?"]
+
+
+def test_a_commit_whose_records_were_files_can_be_compared_with(project: Project) -> None:
+    """The older layout; nobody can tell that the images are the same."""
+    older = {f"data/letters/tfrecords/{split}": f"{split}.tfrecord" for split in ("test", "train")}
+    stages = project.pipeline["stages"]
+    for path, name in older.items():
+        file = f"data/letters/tfrecords/{name}"
+        project.data[file] = project.data[path]
+        for stage in ("train", "evaluate"):
+            stages[stage]["deps"] = [file if d == path else d for d in stages[stage]["deps"]]
+    project.reproduce()
+    project.git("revert", "--no-edit", "--no-commit", "HEAD")
+    project.write_results(range(60))
+    new = Project(project.folder)
+    new.reproduce()
+    found = sections("HEAD~1")
+    assert "unpaired: the test images are not the same" in found["Is it really better?"]
+    assert "`data/letters/tfrecords/test.tfrecord`" in found["Stages"]
+    assert "`data/letters/tfrecords/test`" in found["Stages"]
 
 
 def test_the_confusions_that_moved_most_come_first(project: Project) -> None:

@@ -12,8 +12,9 @@ import pytest
 from stages.ascii_letter.config import AsciiLetterConfig
 from stages.mnist import processes
 from stages.mnist.backend import keras
-from stages.mnist.dataset import Example, write_splits
+from stages.mnist.example import Example
 from stages.mnist.model import build_features
+from stages.mnist.records import write_splits
 from stages.transfer.config import TransferConfig
 from stages.transfer.measure_curve import FEATURES, RECORDS
 from tests.conftest import Params, write_params
@@ -31,11 +32,11 @@ class Inputs(NamedTuple):
 
     @property
     def train(self) -> Path:
-        return self.folder / RECORDS / "train.tfrecord"
+        return self.folder / RECORDS / "train"
 
     @property
     def unseen(self) -> Path:
-        return self.folder / RECORDS / "unseen.tfrecord"
+        return self.folder / RECORDS / "unseen"
 
     @property
     def features(self) -> Path:

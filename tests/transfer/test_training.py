@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from stages.mnist.model import build_classifier, load_weights
 from stages.transfer.config import TransferConfig
 from stages.transfer.curve import STARTS
 from stages.transfer.training import Split, Trainer, draw_batches, load_split, measure_accuracies
+from tests.mnist.test_records import only_shard
 from tests.transfer.conftest import N_TRAIN, N_UNSEEN, Inputs, draw_examples
 
 N_LABELS = [1, 4, 2]
@@ -345,7 +347,7 @@ def test_too_few_letters_are_told_with_what_to_do(inputs: Inputs, split: str, n:
     with pytest.raises(PipelineError) as refused:
         load_split(getattr(inputs, split), inputs.config, n + 1)
     message = str(refused.value)
-    assert f"{split}.tfrecord has {n} letters of some class" in message
+    assert f"{split} has {n} letters of some class" in message
     assert f"asks for {n + 1}: lower " in message
     assert key in message
     assert "\n" not in message
@@ -358,11 +360,12 @@ def test_a_class_without_letters_is_too_few(inputs: Inputs) -> None:
 
 
 def test_records_that_are_missing_or_damaged_are_refused(inputs: Inputs, tmp_path: Path) -> None:
-    path = tmp_path / "train.tfrecord"
-    with pytest.raises(PipelineError, match=r"train\.tfrecord is missing"):
+    path = tmp_path / "train"
+    with pytest.raises(PipelineError, match=r"train.lengths\.json is missing"):
         load_split(path, inputs.config, 1)
-    path.write_bytes(b"not a record file")
-    with pytest.raises(PipelineError, match=r"train\.tfrecord: not the records"):
+    shutil.copytree(inputs.train, path)
+    only_shard(path).write_bytes(b"not a record file")
+    with pytest.raises(PipelineError, match="train: not the records"):
         load_split(path, inputs.config, 1)
 
 
