@@ -77,7 +77,7 @@ def stream_batches(records: Path, config: MnistConfig, part: Part = WHOLE) -> An
     if own_shards:
         shards = shards.shard(part.n_parts, part.number)
     stream = shards.interleave(
-        lambda index, shard: _records(*shard).shuffle(buffer, config.seed + index).repeat(),
+        lambda index, shard: _shuffled(_records(*shard), buffer, config.seed + index).repeat(),
         cycle_length=len(lengths) // (part.n_parts if own_shards else 1),
     )
     if not own_shards:
@@ -119,6 +119,12 @@ def _records(path: Any, length: Any) -> Any:
     """Returns a dataset of the records of a shard, which fails where they are more or fewer."""
     counted = tf.data.experimental.assert_cardinality(length)
     return tf.data.TFRecordDataset(path).apply(counted)
+
+
+def _shuffled(records: Any, buffer: int, seed: Any) -> Any:
+    # The seed of this function's graph, for the process's own would change the order, and fail if it is 0.
+    tf.compat.v1.set_random_seed(1)
+    return records.shuffle(buffer, seed)
 
 
 def _parsed(records: Any, n_rows: int, config: MnistConfig) -> Any:

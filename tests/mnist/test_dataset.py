@@ -254,6 +254,15 @@ class TestShards(WithRecords):
         assert other[:N] != one[:N]
         assert other[N : 2 * N] != one[N : 2 * N]
 
+    def test_the_stream_is_that_of_the_config_whatever_the_seed_of_the_process(
+        self, path: Path, config: MnistConfig
+    ) -> None:
+        streams = []
+        for seed in (0, 1, 12345):
+            tf.random.set_seed(seed)
+            streams.append(streamed_names(path, config, 5))
+        assert streams[0] == streams[1] == streams[2]
+
     def test_the_shards_are_shuffled_each_in_its_own_way(
         self, project: Path, config: MnistConfig
     ) -> None:
