@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from random import Random
 from typing import BinaryIO, NamedTuple
@@ -66,34 +67,40 @@ def draw_letters(
     """
     seen = DigestSet()
     drawings = {
-        character: _draw_endlessly(config, character, families, shard)
+        (name, case): _draw_endlessly(config, name, case, families, shard)
         for name in config.class_names
-        for character in (name.upper(), name)
+        for case in CASES
     }
     for number in share(n_per_class, shard, config.n_shards):
         for name in config.class_names:
-            case = CASES[number % 2]
-            character = name.upper() if case == "capital" else name
-            drawing = next((one for one in drawings[character] if seen.add(one[1])), None)
+            # Where the shard has no more capitals of a letter it takes a small one, and the reverse.
+            cases = CASES[number % 2], CASES[1 - number % 2]
+            candidates = chain.from_iterable(drawings[name, case] for case in cases)
+            drawing = next((one for one in candidates if seen.add(one[2])), None)
             if drawing is None:
                 raise PipelineError(
                     f"there are not enough different drawings of the letter {name}, the params ask for "
                     f"{n_per_class} in {config.n_shards} shards: lower "
                     f"{config.section}.n_images_per_class or n_unseen_per_class, or n_shards"
                 )
-            typeface, png = drawing
+            typeface, case, png = drawing
             filename = f"{name}/{number:05d}.png"
             yield Letter(filename, png, typeface.name, typeface.family, typeface.style, case)
 
 
 def _draw_endlessly(
-    config: AsciiLetterConfig, character: str, families: Sequence[Sequence[Typeface]], shard: int
-) -> Iterator[tuple[Typeface, bytes]]:
-    """Draws a character as PNG in every typeface, again and again at another place, until none is left.
+    config: AsciiLetterConfig,
+    name: str,
+    case: str,
+    families: Sequence[Sequence[Typeface]],
+    shard: int,
+) -> Iterator[tuple[Typeface, str, bytes]]:
+    """Draws a letter as PNG in every typeface, again and again at another place, until none is left.
 
     The order of the typefaces is random, but a file of each family comes before another of any. Only
     random() is promised to give the same numbers in every version of Python.
     """
+    character = name.upper() if case == "capital" else name
     shape = config.image_height, config.image_width
     random = Random(f"{config.seed}/{character}/{shard}").random
     free: dict[Typeface, array[int]] = {}
@@ -118,7 +125,7 @@ def _draw_endlessly(
                 image = draw_letter(character, typeface, config.letter_size, shape, left_and_top)
                 png = io.BytesIO()
                 image.save(png, "PNG", compress_level=0)
-                yield typeface, png.getvalue()
+                yield typeface, case, png.getvalue()
         if not any(free.values()):
             return
 

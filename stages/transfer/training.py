@@ -77,8 +77,9 @@ def load_split(records: Path, config: MnistConfig, n_per_class: int) -> Split:
         PipelineError: there are fewer, or the records are missing, damaged or of another shape than
             the config says.
     """
+    nothing = np.empty((0, *config.image_shape), np.float32), np.empty(0, np.int64)
     with reading(records):
-        batches = list(load_batches(records, config).as_numpy_iterator())
+        batches = [nothing, *load_batches(records, config).as_numpy_iterator()]
     images, labels = (np.concatenate([batch[part] for batch in batches]) for part in (0, 1))
     classes = [np.flatnonzero(labels == label)[:n_per_class] for label in range(config.n_classes)]
     n_found = min(map(len, classes))

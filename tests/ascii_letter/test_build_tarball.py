@@ -396,6 +396,18 @@ def test_shards_share_no_image_and_have_all_letters_together(
     }
 
 
+def test_a_shard_without_a_capital_takes_a_small_letter_and_the_reverse(
+    tmp_path: Path, tiny_params: Params
+) -> None:
+    config = drawing_config(tmp_path, tiny_params, n_shards=64)
+    shards = [list(draw_letters(config, SIDES[1], 100, i)) for i in range(64)]
+    letters = [letter for shard in shards for letter in shard]
+    assert len({letter.png for letter in letters}) == len(letters) == 100 * len(CLASSES)
+    n_capitals = sum(letter.case == "capital" for letter in letters)
+    assert n_capitals != len(letters) / 2
+    assert n_capitals == pytest.approx(len(letters) / 2, rel=0.02)
+
+
 def test_a_drawing_with_one_place_is_of_one_shard(tmp_path: Path, tiny_params: Params) -> None:
     config = drawing_config(tmp_path, tiny_params, n_classes=2, n_shards=2, off_center=0)
     shards = shards_of(config, 6)

@@ -388,7 +388,7 @@ def test_which_files_go_where_does_not_depend_on_their_order(path: Path, files: 
 
 def test_examples_come_in_the_order_of_the_tarball(path: Path, files: Files) -> None:
     names = {"c/1.png", "a/2.png", "b/0.png"}
-    chosen = [name in names for name in files]
+    chosen = np.array([name in names for name in files])
     examples = list(read_examples(write_tar(files, path), CONFIG, chosen))
     assert [e.filename for e in examples] == [name for name in files if name in names]
     assert {e.image.shape for e in examples} == {(SIDE, SIDE, 1)}
