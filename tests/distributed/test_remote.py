@@ -182,7 +182,7 @@ def test_what_one_pushes_another_pulls_and_has_nothing_left_to_run(
     ("path", "code", "message"),
     [
         (FEATURES, 1, f"Checkout failed for following targets:\n{FEATURES}\n"),
-        (f"{LETTERS}/letters.tar", 1, f"Checkout failed for following targets:\n{LETTERS}\n"),
+        (f"{LETTERS}/letters/letters-00000-of-00001.tar", 1, f"Checkout failed for following targets:\n{LETTERS}\n"),
         (LETTERS, 255, ".dir is corrupted: "),
     ],
 )
@@ -217,7 +217,7 @@ def test_an_object_that_is_gone_is_not_pushed_while_the_list_of_its_folder_is_th
     server: Server, ours: Clone
 ) -> None:
     """Why the page removes both."""
-    flip_a_bit(server, ours, f"{LETTERS}/letters.tar").unlink()
+    flip_a_bit(server, ours, f"{LETTERS}/letters/letters-00000-of-00001.tar").unlink()
     assert ours.run("dvc", "push").strip() == "Everything is up to date."
 
 
@@ -291,7 +291,7 @@ def test_clones_with_one_cache_hold_links_and_write_beside_them(
         commands = USE_CACHE.replace("reflink,symlink", link)
         assert stages_run(clone.follow(commands, cache=first.folder.parent / "cache")) == []
         assert contents(clone.folder / "data") == results
-        for path in (FEATURES, f"{LETTERS}/letters.tar"):
+        for path in (FEATURES, f"{LETTERS}/letters/letters-00000-of-00001.tar"):
             md5 = hash_of(clone.folder / path)
             assert (clone.folder / path).samefile(objects / md5[:2] / md5[2:])
         assert not (clone.folder / ".dvc/cache").exists()
