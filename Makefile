@@ -25,7 +25,7 @@ COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards workers serve test test-web bench lint format verify lock notice fuzz chaos install clean
+.PHONY: help repro metrics experiments report cards workers serve test test-web bench scale lint format verify lock notice fuzz chaos install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -68,6 +68,9 @@ bench: $(VENV)/installed-dev ## Measure what docs/performance.md says, and print
 	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
 		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
 	python -m tools.bench benchmark.json
+
+scale: $(VENV)/installed-dev ## Measure what docs/scale.md says, and estimate anew what many letters cost
+	python -m tools.scale
 
 lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml
 	ruff check .
