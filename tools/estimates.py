@@ -153,18 +153,22 @@ def limits(costs: Costs) -> dict[str, float]:
 
 
 def count_drawings(config: AsciiLetterConfig) -> int:
-    """Counts the letters that may be asked for: every class has as many, and its two cases take turns."""
+    """Counts the letters that may be asked for in one shard, as many of each class."""
     seen, _ = split_families(config.unseen_families)
     shape = config.image_height, config.image_width
 
-    def count(character: str) -> int:
-        inks = (draw_ink(character, face, config.letter_size, shape) for f in seen for face in f)
-        different = {(ink.size, ink.tobytes()) for ink in inks}
+    def count(name: str) -> int:
+        inks = (
+            draw_ink(character, face, config.letter_size, shape)
+            for character in (name, name.upper())
+            for faces in seen
+            for face in faces
+        )
+        sizes = [size for size, _ in {(ink.size, ink.tobytes()) for ink in inks}]
         return sum(
-            len(places(shape[0], height, config.off_center))
-            * len(places(shape[1], width, config.off_center))
-            for (width, height), _ in different
+            len(places(config.image_width, width, config.off_center))
+            * len(places(config.image_height, height, config.off_center))
+            for width, height in sizes
         )
 
-    fewest = min(count(c) for name in config.class_names for c in (name, name.upper()))
-    return 2 * fewest * config.n_classes
+    return config.n_classes * min(map(count, config.class_names))

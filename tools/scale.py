@@ -169,7 +169,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir="data") as folder:
             costs = measure(config, Path(folder), per_class=2000)
         costs["drawings"] = count_drawings(config)
-        costs["drawings_48"] = count_drawings(at_scale(config, 1))
+        costs["drawings_48"] = count_drawings(at_scale(config, 100))
         write_json(RESULTS, {"machine": describe_machine(), "costs": costs})
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
     page = rewrite(PAGE.read_text(encoding="utf-8"), figures(results))

@@ -122,7 +122,12 @@ def test_all_letters_that_are_counted_can_be_drawn_and_no_more(config: AsciiLett
     assert rest == 0
     assert len(list(draw_letters(config, families, per_class))) == 2 * per_class
     with pytest.raises(PipelineError, match="not enough different drawings"):
-        list(draw_letters(config, families, per_class + 2))
+        list(draw_letters(config, families, per_class + 1))
+
+
+def test_the_drawings_are_those_of_today(config: AsciiLetterConfig) -> None:
+    assert count_drawings(config) == COSTS["drawings"]
+    assert count_drawings(at_scale(config, 100)) == COSTS["drawings_48"]
 
 
 def test_letters_and_training_are_measured(
