@@ -25,7 +25,7 @@ COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen
 	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards workers serve test test-web bench scale lint format verify lock notice fuzz chaos install clean
+.PHONY: help repro metrics experiments report cards workers serve test test-web test-distributed bench scale lint format verify lock notice fuzz chaos install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -63,6 +63,9 @@ test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Ru
 test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, on the trained classifier
 	dvc repro export_web
 	python -m pytest -n 0 -m web tests/web
+
+test-distributed: $(VENV)/installed-dev ## Test a Ray cluster, several workers, and a remote on a server, all on this machine
+	python -m pytest -n 2 --dist loadfile tests/distributed
 
 bench: $(VENV)/installed-dev ## Measure what docs/performance.md says, and print the ratios (make bench OPTIONS=--quick)
 	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \

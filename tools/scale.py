@@ -7,7 +7,6 @@ python -m tools.scale --tables    computes and writes the tables again
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import re
@@ -130,7 +129,6 @@ def _estimated(costs: Costs) -> dict[str, str]:
 def _simulated(costs: Costs) -> dict[str, str]:
     runs = [(10, 60.0), (100, 3600.0), (1000, 3600.0)]
     begin = costs["shard_microseconds"] / 1e6
-    aheads = (1, 2, 4, 8, math.inf)
     rates = ("letters/s drawn", "and fetched", "records/s written", "sent and fetched")
     return {
         "shards": markdown_table(
@@ -138,13 +136,6 @@ def _simulated(costs: Costs) -> dict[str, str]:
             (
                 [str(n), *(times(over_ideal(work, n, begin, cluster(m))) for m, work in runs)]
                 for n in (1, 2, 4, 8, 16, 32, 64)
-            ),
-        ),
-        "ahead": markdown_table(
-            ("speed of every tenth machine", *(f"{n} ahead" for n in aheads[:-1]), "all"),
-            (
-                [f"{v:g}", *(times(over_ideal(3600, 16, 0, cluster(50, v, n))) for n in aheads)]
-                for v in (0.8, 0.5, 0.25, 0.1)
             ),
         ),
         "driver": markdown_table(

@@ -23,7 +23,7 @@ class Cluster(NamedTuple):
     fetch: float = 0.0
     """Seconds of the driver for a job's outputs. It sends and fetches one thing at a time."""
     ahead: float = math.inf
-    """So many jobs per core that is there are begun ahead of the result that is yielded next."""
+    """So many jobs per core that is there are begun and not yet fetched."""
     mean_life: float = math.inf
     """Seconds until a machine is lost, on average (exponential), with what runs and lies on it."""
     repair: float = 0.0
@@ -42,10 +42,10 @@ def ideal(jobs: Sequence[float], cluster: Cluster) -> float:
 
 
 def makespan(jobs: Sequence[float], cluster: Cluster, seed: int = 0) -> float:
-    """Returns the seconds until the last result is yielded; the same for the same arguments.
+    """Returns the seconds until the last output is fetched; the same for the same arguments.
 
     Args:
-        jobs: the seconds of each, in the order in which they are begun, and their results yielded.
+        jobs: the seconds of each, in the order in which they are begun.
         cluster: where they run. A free core takes the job that was begun or lost first.
         seed: of the moments at which machines are lost.
 
@@ -61,9 +61,8 @@ def makespan(jobs: Sequence[float], cluster: Cluster, seed: int = 0) -> float:
     place = [0] * len(jobs)  # the machine of each
     idle: deque[tuple[int, int]] = deque()  # cores: machine, life
     queued, ready = deque[int](), deque[int]()
-    fetched = [False] * len(jobs)
     retries = [0] * len(jobs)
-    begun = yielded = n_cores = 0
+    begun = n_fetched = n_cores = 0
     driver_is_free = True
 
     def after(seconds: float, what: Callable[..., None], *arguments: int) -> None:
@@ -80,7 +79,7 @@ def makespan(jobs: Sequence[float], cluster: Cluster, seed: int = 0) -> float:
 
     def drive() -> None:
         nonlocal begun, driver_is_free
-        if driver_is_free and begun < len(jobs) and begun - yielded < cluster.ahead * n_cores:
+        if driver_is_free and begun < len(jobs) and begun - n_fetched < cluster.ahead * n_cores:
             driver_is_free = False
             after(cluster.send, sent, begun)
             begun += 1
@@ -101,11 +100,9 @@ def makespan(jobs: Sequence[float], cluster: Cluster, seed: int = 0) -> float:
             ready.append(job)
 
     def got(job: int) -> None:
-        nonlocal driver_is_free, yielded
+        nonlocal driver_is_free, n_fetched
         driver_is_free = True
-        fetched[job] = True
-        while yielded < len(jobs) and fetched[yielded]:
-            yielded += 1
+        n_fetched += 1
 
     def lose(machine: int) -> None:
         nonlocal n_cores
@@ -131,7 +128,7 @@ def makespan(jobs: Sequence[float], cluster: Cluster, seed: int = 0) -> float:
     for machine in range(len(cluster.speeds)):
         join(machine)
     drive()
-    while yielded < len(jobs):
+    while n_fetched < len(jobs):
         now, _, what, arguments = heappop(events)
         what(*arguments)
         assign()

@@ -21,7 +21,7 @@ from stages.mnist.errors import PipelineError
 T = TypeVar("T")
 
 AHEAD = 2
-"""So many jobs per CPU of the cluster are begun ahead of the result that is yielded next."""
+"""So many jobs per CPU of the cluster are begun and not yet fetched: a slow one holds up no other."""
 
 MAX_RETRIES = 3
 """How often a job is begun anew when its node or process is lost. A few nodes may be lost in one
@@ -62,7 +62,7 @@ def map_on_ray(address: str, function: Callable[..., T], jobs: Sequence[Job]) ->
         for index in range(len(jobs)):
             while index not in results:
                 n_ahead = max(1, int(AHEAD * ray.cluster_resources().get("CPU", 0)))
-                for one in islice(waiting, max(0, n_ahead - len(running) - len(results))):
+                for one in islice(waiting, max(0, n_ahead - len(running))):
                     begin(*one)
                 (done,), _ = ray.wait(list(running))
                 fetch(done)

@@ -182,7 +182,11 @@ def test_what_one_pushes_another_pulls_and_has_nothing_left_to_run(
     ("path", "code", "message"),
     [
         (FEATURES, 1, f"Checkout failed for following targets:\n{FEATURES}\n"),
-        (f"{LETTERS}/letters/letters-00000-of-00001.tar", 1, f"Checkout failed for following targets:\n{LETTERS}\n"),
+        (
+            f"{LETTERS}/letters/letters-00000-of-00001.tar",
+            1,
+            f"Checkout failed for following targets:\n{LETTERS}\n",
+        ),
         (LETTERS, 255, ".dir is corrupted: "),
     ],
 )
