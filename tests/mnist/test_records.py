@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,6 +14,7 @@ import pytest
 from stages.mnist.backend import tf
 from stages.mnist.config import MnistConfig
 from stages.mnist.dataset import load_batches
+from stages.mnist.engine import Job
 from stages.mnist.errors import PipelineError
 from stages.mnist.example import Example
 from stages.mnist.records import Splits, write_shards, write_splits
@@ -94,6 +95,16 @@ class WithRecords:
     """What the tests of writing and of loading have in common."""
 
     config_class: ClassVar[type[MnistConfig]] = MnistConfig
+
+    @pytest.fixture(autouse=True)
+    def _jobs_run_in_this_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each process imports TensorFlow, for seconds; the pipeline's tests have several."""
+
+        def map_jobs(function: Callable[..., Any], jobs: Iterable[Job]) -> Iterator[Any]:
+            for job in jobs:
+                yield function(*job.arguments, job.inputs, job.outputs)
+
+        monkeypatch.setattr("stages.mnist.records.map_jobs", map_jobs)
 
     @pytest.fixture
     def config(self, project: Path) -> MnistConfig:
