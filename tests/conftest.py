@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import shutil
+import signal
 import struct
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from stages.mnist.original import FILES
 ROOT = Path(__file__).parent.parent
 
 Params = dict[str, Any]
+
+# A shell lets what it starts in the background ignore Ctrl-C, and that would be passed on to the stages.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

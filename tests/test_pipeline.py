@@ -173,26 +173,10 @@ def test_an_experiment_trains_with_its_value_and_leaves_the_rest(repository: Rep
     assert stages_run(repository.run("dvc", "repro")) == []
 
 
-def test_data_in_shards_is_written_and_evaluated_as_in_one(repository: Repository) -> None:
-    before = repository.read("data/mnist/metrics.json")
-    apply_overrides(repository.folder / "params.yaml", ["n_shards=3"])
-    repository.run("dvc", "repro", "write_tfrecords")
-    for split in ("mnist/tfrecords/train", "ascii_letter/tfrecords/unseen"):
-        folder = repository.folder / "data" / split
-        names = {f"{folder.name}-0000{index}-of-00003.tfrecord" for index in range(3)}
-        assert {path.name for path in folder.iterdir()} == names | {"lengths.json"}
-    for module in ("mnist.evaluate", "ascii_letter.evaluate", "mistakes.show"):
-        repository.run("python", "-m", f"stages.{module}")
-    assert repository.read("data/mnist/metrics.json") == before  # the same digits
-    letters = repository.read("data/ascii_letter/metrics.json")
-    assert letters.keys() >= {"accuracy", "accuracy_unseen"}
-    assert repository.read("data/mistakes/ceiling.json").keys() >= {"ceiling", "ceiling_unseen"}
-
-
 def test_a_sweep_queues_one_experiment_a_value_and_runs_its_own_code(
     repository: Repository,
 ) -> None:
-    sweep = ["--queue", "-S", "learning_rate=0.002,0.005", "-S", "n_epochs=1"]
+    sweep = ["--queue", "evaluate", "-S", "learning_rate=0.002,0.005", "-S", "n_epochs=1"]
     queued = repository.run("dvc", "exp", "run", *sweep)
     assert queued.count("Queued experiment") == 2
     code = repository.folder / "stages/mnist/training.py"  # what is edited now must not run
