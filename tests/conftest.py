@@ -18,13 +18,16 @@ ROOT = Path(__file__).parent.parent
 
 Params = dict[str, Any]
 
-# A shell lets what it starts in the background ignore Ctrl-C, and that would be passed on to the stages.
-signal.signal(signal.SIGINT, signal.default_int_handler)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Puts the tests that take longest first, so that no worker is left alone with them at the end."""
     items.sort(key=lambda item: item.path.name not in ("test_pipeline.py", "test_new_pipeline.py"))
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard() -> None:
+    """Ends what a shell does to programs in the background, and `errors.run` to those that end."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_params(folder: Path, params: Params) -> None:

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import csv
 import io
-import tarfile
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from random import Random
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
+from PIL import Image
 from tqdm import tqdm
 
 from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.glyphs import Typeface, draw_ink, draw_letter, places, split_families
+from stages.ascii_letter.formats import add_member, encode_png, end_tar
+from stages.ascii_letter.glyphs import Typeface, draw_ink, place_ink, places, split_families
 from stages.mnist.digests import DigestSet, digest
 from stages.mnist.engine import Job, map_jobs
 from stages.mnist.errors import PipelineError, run
@@ -103,7 +104,7 @@ def _draw_endlessly(
     character = name.upper() if case == "capital" else name
     shape = config.image_height, config.image_width
     random = Random(f"{config.seed}/{character}/{shard}").random
-    free: dict[Typeface, array[int]] = {}
+    undrawn: dict[Typeface, _Undrawn] = {}
     while True:
         ranked = [
             (rank, random(), typeface)
@@ -111,23 +112,38 @@ def _draw_endlessly(
             for rank, typeface in enumerate(sorted(family, key=lambda _: random()))
         ]
         for _, _, typeface in sorted(ranked):
-            ink = draw_ink(character, typeface, config.letter_size, shape)
-            columns = places(config.image_width, ink.width, config.off_center)
-            rows = places(config.image_height, ink.height, config.off_center)
-            if typeface not in free:
-                # By what the ink looks like: the same ink in another typeface has the same places.
-                first = (shard - digest(ink.tobytes())) % config.n_shards
-                free[typeface] = array("L", range(first, len(columns) * len(rows), config.n_shards))
-            if free[typeface]:
-                place = free[typeface].pop(int(random() * len(free[typeface])))
-                row, column = divmod(place, len(columns))
-                left_and_top = columns[column], rows[row]
-                image = draw_letter(character, typeface, config.letter_size, shape, left_and_top)
-                png = io.BytesIO()
-                image.save(png, "PNG", compress_level=0)
-                yield typeface, case, png.getvalue()
-        if not any(free.values()):
+            if typeface not in undrawn:
+                undrawn[typeface] = _all_undrawn(config, character, typeface, shard)
+            ink, columns, rows, left = undrawn[typeface]
+            if left:
+                row, column = divmod(left.pop(int(random() * len(left))), len(columns))
+                image = place_ink(ink, shape, (columns[column], rows[row]))
+                yield typeface, case, encode_png(image)
+        if not any(left for _, _, _, left in undrawn.values()):
             return
+
+
+class _Undrawn(NamedTuple):
+    """A character of a typeface, and where its shard has yet to draw it."""
+
+    ink: Image.Image
+    columns: range
+    rows: range
+    left: array[int]
+    """row * len(columns) + column of each place that is left"""
+
+
+def _all_undrawn(
+    config: AsciiLetterConfig, character: str, typeface: Typeface, shard: int
+) -> _Undrawn:
+    shape = config.image_height, config.image_width
+    ink = draw_ink(character, typeface, config.letter_size, shape)
+    columns = places(config.image_width, ink.width, config.off_center)
+    rows = places(config.image_height, ink.height, config.off_center)
+    # By what the ink looks like: the same ink in another typeface has the same places.
+    first = (shard - digest(ink.tobytes())) % config.n_shards
+    left = array("L", range(first, len(columns) * len(rows), config.n_shards))
+    return _Undrawn(ink, columns, rows, left)
 
 
 def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
@@ -135,26 +151,16 @@ def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
 
     It is not compressed: zlib and its replacements give different bytes for the same content.
     """
-    with (
-        tempfile.TemporaryFile() as manifest,
-        tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar,
-    ):
+    with tempfile.TemporaryFile() as manifest, target.open("wb") as tar:
         lines = io.TextIOWrapper(manifest, "utf-8", newline="")
         table = csv.writer(lines, lineterminator="\n")
         table.writerow(("file", "typeface", "family", "style", "case"))
         for letter in tqdm(letters, target.name, unit=" letters", disable=HIDDEN):
             table.writerow((letter.filename, *letter[2:]))
-            _add(tar, letter.filename, io.BytesIO(letter.png))
+            add_member(tar, letter.filename, io.BytesIO(letter.png))
         lines.flush()
-        _add(tar, "manifest.csv", manifest)
-
-
-def _add(tar: tarfile.TarFile, name: str, content: BinaryIO) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = content.seek(0, io.SEEK_END)
-    content.seek(0)
-    tar.addfile(info, content)
-    tar.members.clear()  # type: ignore[attr-defined]  # tarfile would keep half a kilobyte for each
+        add_member(tar, "manifest.csv", manifest)
+        end_tar(tar)
 
 
 def draw_shard(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import io
 import math
 import re
 from collections.abc import Collection
@@ -111,9 +110,8 @@ def _find_family(
 
 @functools.lru_cache(maxsize=4096)
 def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
-    # From bytes: given a path, Pillow falls back on the system's typeface of that name.
-    content = io.BytesIO(path.read_bytes())
-    return ImageFont.truetype(content, size, layout_engine=ImageFont.Layout.BASIC)
+    # Not truetype(): where a file is damaged, that falls back on the system's typeface of its name.
+    return ImageFont.FreeTypeFont(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
 @functools.lru_cache(maxsize=65536)
@@ -132,10 +130,9 @@ def draw_ink(letter: str, typeface: Typeface, size: int, shape: tuple[int, int])
     height, width = shape
     while True:
         mask = _font(typeface.path, size).getmask(letter)
-        image = Image.frombytes("L", mask.size, bytes(mask))
-        ink = image.crop(image.getbbox())
-        if (ink.width <= width - 2 and ink.height <= height - 2) or size <= 1:
-            return ink
+        ink = mask.crop(mask.getbbox() or (0, 0, *mask.size))
+        if (ink.size[0] <= width - 2 and ink.size[1] <= height - 2) or size <= 1:
+            return Image.frombytes("L", ink.size, bytes(ink))
         size -= 1
 
 
@@ -156,6 +153,25 @@ def places(available: int, needed: int, off_center: float) -> range:
     return range(math.ceil(room - most), math.floor(room + most) + 1) or range(nearest, nearest + 1)
 
 
+def place_ink(
+    ink: Image.Image, shape: tuple[int, int], place: tuple[int, int] | None = None
+) -> Image.Image:
+    """Places what `draw_ink` drew in an image.
+
+    Args:
+        ink: a grey image (mode L, 0..255).
+        shape: height and width of the image around it, pixels.
+        place: the ink's left and upper border, pixels; None centres it.
+
+    Returns:
+        A grey image (mode L, 0..255) of that shape, black beside the ink.
+    """
+    height, width = shape
+    image = Image.new("L", (width, height))
+    image.paste(ink, place or (places(width, ink.width, 0)[0], places(height, ink.height, 0)[0]))
+    return image
+
+
 def draw_letter(
     letter: str,
     typeface: Typeface,
@@ -163,20 +179,5 @@ def draw_letter(
     shape: tuple[int, int],
     place: tuple[int, int] | None = None,
 ) -> Image.Image:
-    """Draws one letter as `draw_ink` does, into an image.
-
-    Args:
-        letter: one character.
-        typeface: the font file.
-        size: font size, pixels an em; smaller where the letter would touch the border.
-        shape: height and width of the image, pixels.
-        place: left and upper border of the box around its ink, pixels; None centres that.
-
-    Returns:
-        A grey image (mode L, 0..255) of that shape.
-    """
-    height, width = shape
-    ink = draw_ink(letter, typeface, size, shape)
-    image = Image.new("L", (width, height))
-    image.paste(ink, place or (places(width, ink.width, 0)[0], places(height, ink.height, 0)[0]))
-    return image
+    """Draws one letter into an image: `draw_ink`, then `place_ink`."""
+    return place_ink(draw_ink(letter, typeface, size, shape), shape, place)

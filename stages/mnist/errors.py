@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -36,6 +37,9 @@ def run(main: Callable[[], None], alone: bool = True) -> None:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        # All is done: in the interpreter's own end, Ctrl-C would give no more than a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextmanager

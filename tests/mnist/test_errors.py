@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import locked
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -64,11 +68,46 @@ def test_a_stage_that_succeeds_runs_once_and_says_nothing(
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
 def test_a_stage_waits_for_another_run_of_it_to_end(capsys: pytest.CaptureFixture[str]) -> None:
     order: list[str] = []
-    with locked(Path(__file__)):
-        second = threading.Thread(target=run, args=[lambda: order.append("second")])
-        second.start()
-        second.join(0.2)
-        order.append("first")
-    second.join()
+    is_held = threading.Event()
+
+    def first() -> None:
+        with locked(Path(__file__)):
+            is_held.set()
+            time.sleep(0.2)
+            order.append("first")
+
+    other = threading.Thread(target=first)
+    other.start()
+    is_held.wait()
+    run(lambda: order.append("second"))
+    other.join()
     assert order == ["first", "second"]
     assert capsys.readouterr().err.startswith("another run of this stage is not over")
+
+
+ENDING = """
+import threading, time
+from stages.mnist.errors import run
+
+def work_on():
+    threading.main_thread().join()
+    print("ending", flush=True)
+    time.sleep(1)
+
+run(threading.Thread(target=work_on).start, alone=False)
+"""
+
+
+def test_ctrl_c_after_the_stage_is_done_changes_nothing() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", ENDING],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ending\n"
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert (process.returncode, said) == (0, "")
