@@ -3,6 +3,7 @@
 import sys as _sys
 
 if _sys.argv[0] == "-m":  # a stage is about to run: what stops its imports is one line, too
+    from stages.mnist.errors import handle_interrupts as _handle_interrupts
 
     def _say(kind, error, traceback):  # type: ignore[no-untyped-def]
         if issubclass(kind, KeyboardInterrupt):
@@ -17,3 +18,4 @@ if _sys.argv[0] == "-m":  # a stage is about to run: what stops its imports is o
             _sys.__excepthook__(kind, error, traceback)
 
     _sys.excepthook = _say
+    _handle_interrupts()

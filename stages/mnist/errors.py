@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 
-from stages.mnist.files import locked
+from stages.mnist.files import discard_unfinished, locked
 
 
 class PipelineError(Exception):
@@ -28,6 +30,7 @@ def run(main: Callable[[], None], alone: bool = True) -> None:
         SystemExit: code 1 after a PipelineError or an operating system's error (no such file, disk
             full, permission denied), 130 after Ctrl-C.
     """
+    handle_interrupts()
     try:
         with _alone(Path(inspect.getfile(main))) if alone else nullcontext():
             main()
@@ -40,6 +43,27 @@ def run(main: Callable[[], None], alone: bool = True) -> None:
     finally:
         # All is done: in the interpreter's own end, Ctrl-C would give no more than a traceback.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def handle_interrupts() -> None:
+    """Lets Ctrl-C end this process with one line, wherever it is, unless it ignores Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, _on_interrupt)
+
+
+def _on_interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, but not through TensorFlow: there it ends the process.
+
+    While TensorFlow is imported, or traces a function, an exception that comes from nowhere may be
+    lost or become another, or what is being traced goes on for ever and takes all memory.
+    """
+    while frame:
+        if frame.f_globals.get("__name__", "").startswith(("tensorflow", "keras")):
+            os.write(2, b"interrupted\n")
+            discard_unfinished()
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 @contextmanager

@@ -62,28 +62,43 @@ def replacing(target: Path) -> Iterator[Path]:
             for left in target.parent.glob(f"{glob.escape(prefix)}*"):
                 _clear(left, target)
             folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+            _unfinished[folder] = target
+            stack.callback(_discard, folder)
             stack.enter_context(locked(folder))
         built = folder / target.name  # the same name: Keras goes by its ending
         yield built
         if target.is_dir():
             built.stat()  # fails if nothing was written, before the older folder is gone
             target.rename(folder / ".older")
-        try:
-            built.replace(target)
-        except OSError:
-            if (folder / ".older").exists():
-                (folder / ".older").rename(target)
-            raise
+        built.replace(target)
+
+
+_unfinished: dict[Path, Path] = {}
+"""The folders in which this process builds, and their targets."""
+
+
+def discard_unfinished() -> None:
+    """Removes what is being built, for a process that ends in the middle of it."""
+    for folder in list(_unfinished):
+        _discard(folder)
+
+
+def _discard(folder: Path) -> None:
+    _remove(folder, _unfinished.pop(folder))
 
 
 def _clear(folder: Path, target: Path) -> None:
-    """Removes what a killed process left; an older target that it had moved away is put back."""
+    """Removes what a killed process left."""
     with suppress(BlockingIOError, FileNotFoundError), locked(folder, wait=False) as is_left:
         if is_left:
-            if not target.exists() and (folder / ".older").exists():
-                (folder / ".older").rename(target)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, target)
+
+
+def _remove(folder: Path, target: Path) -> None:
+    """Removes a folder in which `target` was built; an older target that was moved away is put back."""
+    if not target.exists() and (folder / ".older").exists():
+        (folder / ".older").rename(target)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_json(target: Path, values: Mapping[str, object]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from stages.mnist.errors import PipelineError, run
 from stages.mnist.files import locked
 from tests.conftest import ROOT
+from tests.mnist.test_files import contents
 
 
 @pytest.mark.parametrize(
@@ -30,7 +32,7 @@ def test_an_expected_failure_is_one_line_and_code_1(
         raise error
 
     with pytest.raises(SystemExit) as stop:
-        run(main)
+        run(main, alone=False)
     out, err = capsys.readouterr()
     assert (stop.value.code, out) == (1, "")
     assert err.startswith("error: ")
@@ -43,7 +45,7 @@ def test_an_interruption_is_code_130(capsys: pytest.CaptureFixture[str]) -> None
         raise KeyboardInterrupt
 
     with pytest.raises(SystemExit) as stop:
-        run(main)
+        run(main, alone=False)
     assert stop.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -53,14 +55,14 @@ def test_a_fault_of_the_program_keeps_its_traceback() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        run(main)
+        run(main, alone=False)
 
 
 def test_a_stage_that_succeeds_runs_once_and_says_nothing(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     calls = []
-    run(lambda: calls.append("run"))
+    run(lambda: calls.append("run"), alone=False)
     assert calls == ["run"]
     assert capsys.readouterr() == ("", "")
 
@@ -99,15 +101,52 @@ run(threading.Thread(target=work_on).start, alone=False)
 
 
 def test_ctrl_c_after_the_stage_is_done_changes_nothing() -> None:
+    assert said_after_ctrl_c(ENDING, "ending") == (0, "")
+
+
+IN_TENSORFLOW = """
+import time
+from pathlib import Path
+from stages.mnist.backend import tf
+from stages.mnist.errors import run
+from stages.mnist.files import replacing
+
+class AskedForItsClass:
+    @property
+    def __class__(self):
+        print("in TensorFlow's C++, which ignores exceptions here", flush=True)
+        time.sleep(60)
+
+def main():
+    with replacing(Path("made")) as path:
+        path.write_text("half")
+        tf.nest.flatten(AskedForItsClass(), expand_composites=True)
+
+run(main, alone=False)
+"""
+
+
+def test_ctrl_c_in_the_midst_of_tensorflow_ends_with_one_line_and_nothing_is_left(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "made").write_text("before", encoding="utf-8")
+    code, said = said_after_ctrl_c(IN_TENSORFLOW, "in TensorFlow", tmp_path)
+    assert (code, said) == (130, "interrupted\n")
+    assert contents(tmp_path) == {"made": b"before"}
+
+
+def said_after_ctrl_c(program: str, ready: str, folder: Path = ROOT) -> tuple[int, str]:
+    """Presses Ctrl-C when the program says it is ready, and returns its code and what it says then."""
     with subprocess.Popen(
-        [sys.executable, "-c", ENDING],
-        cwd=ROOT,
+        [sys.executable, "-c", program],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == "ending\n"
+        assert process.stdout.readline().startswith(ready)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
-    assert (process.returncode, said) == (0, "")
+    return process.returncode, said
