@@ -3,7 +3,6 @@
 import sys as _sys
 
 if _sys.argv[0] == "-m":  # a stage is about to run: what stops its imports is one line, too
-    from stages.mnist.errors import handle_interrupts as _handle_interrupts
 
     def _say(kind, error, traceback):  # type: ignore[no-untyped-def]
         if issubclass(kind, KeyboardInterrupt):
@@ -18,4 +17,7 @@ if _sys.argv[0] == "-m":  # a stage is about to run: what stops its imports is o
             _sys.__excepthook__(kind, error, traceback)
 
     _sys.excepthook = _say
+
+    from stages.mnist.errors import handle_interrupts as _handle_interrupts
+
     _handle_interrupts()

@@ -24,6 +24,8 @@ from tests.mnist.test_files import contents
 from tests.test_pipeline import STAGES, Repository
 
 MOMENTS = int(os.environ.get("MOMENTS", "20"))
+PYTHON_STARTS = 0.1
+"""Seconds in which Ctrl-C ends Python itself, with words of its own."""
 
 pytestmark = pytest.mark.chaos
 
@@ -148,7 +150,7 @@ def kill_dvc(dvc: subprocess.Popen[str], undone: Undone, share: float) -> bool:
 def press_ctrl_c(dvc: subprocess.Popen[str], undone: Undone, share: float) -> bool:
     while dvc.poll() is None and not stage_process(dvc.pid):
         time.sleep(0.01)
-    time.sleep(share * (undone.end - undone.begin))
+    time.sleep(max(share * (undone.end - undone.begin), PYTHON_STARTS))
     pressed = stage_process(dvc.pid) is not None
     os.killpg(dvc.pid, signal.SIGINT)
     dvc.wait()
