@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _ctrl_c_is_heard() -> None:
-    """Ends what a shell does to programs in the background, and `errors.run` to those that end."""
+    """Undoes that Ctrl-C is ignored: by what a shell starts in the background, and after `errors.run`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

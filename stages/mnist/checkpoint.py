@@ -62,7 +62,7 @@ class Checkpoint:
             return b""
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             reason = "damaged"
-        print(f"{path}: the checkpoint is {reason}: the training begins anew")
+        print(f"{path}: the checkpoint is {reason}: the training begins anew", flush=True)
         return b""
 
     def save(self, history: History) -> None:

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,8 @@ class PipelineError(Exception):
 
 def run(main: Callable[[], None], alone: bool = True) -> None:
     """Runs a stage. An expected failure is one line on standard error instead of a traceback.
+
+    It is the last that a program does, in its main thread: from its end on Ctrl-C is ignored.
 
     Args:
         main: the stage.
@@ -46,12 +49,14 @@ def run(main: Callable[[], None], alone: bool = True) -> None:
 
 
 def handle_interrupts() -> None:
-    """Lets Ctrl-C end this process with one line, wherever it is, unless it ignores Ctrl-C."""
+    """Lets Ctrl-C end this process with one line, in TensorFlow too, unless it ignores Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _on_interrupt)
+        # A copy: while TensorFlow is imported, the standard error is held back.
+        standard_error = os.dup(2) if sys.stderr else -1
+        signal.signal(signal.SIGINT, partial(_on_interrupt, standard_error))
 
 
-def _on_interrupt(number: int, frame: FrameType | None) -> None:
+def _on_interrupt(standard_error: int, number: int, frame: FrameType | None) -> None:
     """Raises KeyboardInterrupt, but not through TensorFlow: there it ends the process.
 
     While TensorFlow is imported, or traces a function, an exception that comes from nowhere may be
@@ -59,9 +64,13 @@ def _on_interrupt(number: int, frame: FrameType | None) -> None:
     """
     while frame:
         if frame.f_globals.get("__name__", "").startswith(("tensorflow", "keras")):
-            os.write(2, b"interrupted\n")
-            discard_unfinished()
-            os._exit(130)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would leave half of it
+            try:
+                discard_unfinished()
+                clear_bar = b"\r\x1b[K" if os.isatty(standard_error) else b""
+                os.write(standard_error, clear_bar + b"interrupted\n")
+            finally:
+                os._exit(130)
         frame = frame.f_back
     raise KeyboardInterrupt
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -23,6 +24,14 @@ def test_pillow_reads_the_pixels_of_a_png(width: int, height: int, value: int) -
     assert (image.format, image.mode, image.size) == ("PNG", "L", (width, height))
     assert image.tobytes() == pixels
     Image.open(io.BytesIO(encoded)).verify()
+
+
+def test_the_bytes_of_a_png_are_the_same_everywhere() -> None:
+    encoded = encode_png(Image.frombytes("L", (300, 300), bytes(i % 251 for i in range(90_000))))
+    assert (
+        hashlib.sha256(encoded).hexdigest()
+        == "93edd98a9884f7fdf8cd10f335cc71887e8e50968fbea25a0786a1e9bc2b6e61"
+    )
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:

@@ -135,6 +135,24 @@ def test_ctrl_c_in_the_midst_of_tensorflow_ends_with_one_line_and_nothing_is_lef
     assert contents(tmp_path) == {"made": b"before"}
 
 
+IMPORTING = """
+from stages.mnist.errors import run
+
+def main():
+    import stages.mnist.backend
+
+run(main, alone=False)
+"""
+
+
+def test_ctrl_c_while_tensorflow_is_imported_is_not_silent(tmp_path: Path) -> None:
+    """What an import writes to the standard error is held back."""
+    (tmp_path / "keras").mkdir()
+    slow = 'import time\nprint("importing", flush=True)\ntime.sleep(60)\n'
+    (tmp_path / "keras" / "__init__.py").write_text(slow, encoding="utf-8")
+    assert said_after_ctrl_c(IMPORTING, "importing", tmp_path) == (130, "interrupted\n")
+
+
 def said_after_ctrl_c(program: str, ready: str, folder: Path = ROOT) -> tuple[int, str]:
     """Presses Ctrl-C when the program says it is ready, and returns its code and what it says then."""
     with subprocess.Popen(
