@@ -1,6 +1,6 @@
 """PNG and tar, written byte by byte: what Pillow and Python choose in later releases changes nothing.
 
-It is also ten times as fast for a small image as Pillow, and four times as fast as tarfile.
+For small images it is also several times as fast as these are.
 """
 
 from __future__ import annotations
