@@ -25,7 +25,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 
 from stages.mnist.config import MnistConfig
-from stages.mnist.digests import DigestSet, digest
+from stages.mnist.digests import digest, repeated
 from stages.mnist.errors import PipelineError
 from stages.mnist.example import Example
 from stages.mnist.shards import share
@@ -54,11 +54,13 @@ def _check_size(member: tarfile.TarInfo) -> None:
 def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, bytes]]:
     """Yields name, class/file, and content of each image file; leaves the manifest out.
 
+    That a name stands there twice is said at the end.
+
     Raises:
         PipelineError: the tarball cannot be read or is damaged or a bomb, or has a member that is
             no file in the folder of a class, a name that cannot be printed, or one name twice.
     """
-    seen = DigestSet()
+    digests = array("Q")
     try:
         with tarfile.open(tarball, tarinfo=_Member) as tar:
             most_expanded = max(_MOST_EXPANDED, _MOST_EXPANSION * tarball.stat().st_size)
@@ -78,11 +80,15 @@ def read_tarball(tarball: Path, config: MnistConfig) -> Iterator[tuple[str, byte
                     )
                 if not name.isprintable():
                     raise PipelineError(f"{tarball}: {name!r} cannot be printed: rename it")
-                if not seen.add(name.encode()):
-                    raise PipelineError(f"{tarball}: {name!r} stands there twice: take one out")
+                digests.append(digest(name.encode()))
                 _check_size(member)  # again: that of a sparse file was not in its header
                 yield name, file.read()
             _check_end(tar)
+        twice = repeated(digests)
+        if twice is not None:
+            names = (name for name, _ in read_tarball(tarball, config))
+            name = next(name for name in names if digest(name.encode()) == twice)
+            raise PipelineError(f"{tarball}: {name!r} stands there twice: take one out")
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
         reason = " ".join(str(error).split())
         raise PipelineError(f"{tarball}: cannot be read as a tarball: {reason}") from error

@@ -1,8 +1,9 @@
 """The set for very many contents."""
 
 import tracemalloc
+from array import array
 
-from stages.mnist.digests import DigestSet, digest
+from stages.mnist.digests import DigestSet, digest, repeated
 
 
 def test_a_content_is_new_once() -> None:
@@ -39,3 +40,9 @@ def test_a_digest_is_the_same_number_on_every_machine_and_never_0() -> None:
     assert digest(b"") == 0xB4B2797457A0A6E4
     assert digest(b"a") != digest(b"b")
     assert all(0 < digest(str(number).encode()) < 2**64 for number in range(1000))
+
+
+def test_a_repeated_digest_is_found() -> None:
+    assert repeated(array("Q", [3, 2**64 - 1, 1, 2**64 - 1])) == 2**64 - 1
+    assert repeated(array("Q", [3, 2**64 - 1, 1])) is None
+    assert repeated(array("Q")) is None
