@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -52,7 +53,7 @@ def problems(project: Path, locks: Mapping[str, Path]) -> list[str]:
             versions = [
                 next(iter(pin.specifier)).version
                 for pin in pins
-                if pin.name.replace("_", "-").lower() == requirement.name.lower()
+                if canonicalize_name(pin.name) == canonicalize_name(requirement.name)
             ]
             if not versions or not all(map(requirement.specifier.contains, versions)):
                 found.append(f"{path}: {requirement} is asked for, {versions or 'nothing'} locked")

@@ -10,7 +10,7 @@ PROJECT = """\
 [project]
 dependencies = ["numpy>=2,<3"]
 [dependency-groups]
-dev = ["types-PyYAML>=6", {include-group = "cluster"}]
+dev = ["types.PyYAML>=6", {include-group = "cluster"}]
 cluster = ["ray>=2"]
 """
 LOCK_CLUSTER = f"{LOCK}ray==2.60.0 {HASH}\n"
@@ -44,7 +44,7 @@ def test_development_needs_all_kinds(tmp_path: Path) -> None:
     lock = f"other==1 {HASH}\n"
     assert [line.split()[1] for line in found(tmp_path, lock_dev=lock)] == [
         "numpy<3,>=2",
-        "types-PyYAML>=6",
+        "types.PyYAML>=6",
         "ray>=2",
     ]
 
