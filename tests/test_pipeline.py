@@ -176,21 +176,20 @@ def test_an_experiment_trains_with_its_value_and_leaves_the_rest(repository: Rep
 def test_a_sweep_queues_one_experiment_a_value_and_runs_its_own_code(
     repository: Repository,
 ) -> None:
-    sweep = ["--queue", "fine_tune_ascii", "-S", "learning_rate=0.002,0.005", "-S", "n_epochs=1"]
+    sweep = ["--queue", "evaluate", "-S", "learning_rate=0.002,0.005", "-S", "n_epochs=1"]
     queued = repository.run("dvc", "exp", "run", *sweep)
     assert queued.count("Queued experiment") == 2
     code = repository.folder / "stages/mnist/training.py"  # what is edited now must not run
     code.write_text("raise SystemExit('the wrong code')\n", encoding="utf-8")
     repository.run("dvc", "exp", "run", "--run-all")
     shown = json.loads(repository.run("dvc", "exp", "show", "--json"))
-    experiments = [e["revs"][0] for row in shown for e in row["experiments"] or []]
-    losses = {}
-    for experiment in experiments:
-        curves = repository.git(
-            "show", f"{experiment['rev']}:data/ascii_letter/curves/metrics.json"
-        )
-        rate = experiment["data"]["params"]["params.yaml"]["data"]["learning_rate"]
-        losses[rate] = json.loads(curves)["loss"]
+    experiments = [e["revs"][0]["data"] for row in shown for e in row["experiments"] or []]
+    losses = {
+        e["params"]["params.yaml"]["data"]["learning_rate"]: e["metrics"][
+            "data/ascii_letter/metrics.json"
+        ]["data"]["loss"]
+        for e in experiments
+    }
     assert losses.keys() == {0.002, 0.005}
     assert losses[0.002] != losses[0.005]
     assert repository.git("status", "--porcelain") == " M stages/mnist/training.py\n"
