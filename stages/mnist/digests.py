@@ -19,13 +19,6 @@ class DigestSet:
         self._slots = array("Q", [0]) * 1024
         self._n = 0
 
-    def __len__(self) -> int:
-        return self._n
-
-    def __contains__(self, content: bytes) -> bool:
-        value = digest(content)
-        return self._slots[self._find(value)] == value
-
     def add(self, content: bytes) -> bool:
         """Adds a content, and returns whether it is new."""
         value = digest(content)

@@ -1,4 +1,4 @@
-"""The set for very many contents."""
+"""Very many contents, known by their hashes."""
 
 import tracemalloc
 from array import array
@@ -8,12 +8,9 @@ from stages.mnist.digests import DigestSet, digest, repeated
 
 def test_a_content_is_new_once() -> None:
     contents = DigestSet()
-    assert b"one" not in contents
     assert contents.add(b"one")
     assert not contents.add(b"one")
-    assert b"one" in contents
-    assert b"two" not in contents
-    assert len(contents) == 1
+    assert contents.add(b"two")
 
 
 def test_it_is_a_set_of_any_size() -> None:
@@ -22,8 +19,8 @@ def test_it_is_a_set_of_any_size() -> None:
         content = str(number % 3000).encode()
         assert contents.add(content) == (content not in expected)
         expected.add(content)
-    assert len(contents) == len(expected) == 3000
-    assert all((str(number).encode() in contents) == (number < 3000) for number in range(5000))
+    assert len(expected) == 3000
+    assert all(contents.add(str(number).encode()) == (number >= 3000) for number in range(5000))
 
 
 def test_a_content_takes_few_bytes() -> None:
