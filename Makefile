@@ -1,85 +1,97 @@
-# The one vocabulary: people type these words, and continuous integration calls the same.
+# The commands of this project, for people and for continuous integration.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# dvc runs `python` from PATH: this puts the virtual environment's first.
+# dvc runs `python` from PATH: this puts the virtual environment first. uv installs into VIRTUAL_ENV.
 export PATH := $(abspath $(BIN)):$(PATH)
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --require-hashes
+export VIRTUAL_ENV := $(abspath $(VENV))
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What installs: uv if it is there, else pip.
+PIP ?= $(if $(shell command -v uv),uv pip,$(BIN)/python -m pip)
+PIP_INSTALL := $(PIP) install --quiet --require-hashes
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
 	--no-header --no-annotate pyproject.toml
-# What `make report` compares with.
+# What `make report` compares HEAD with.
 BASE ?= main
 # What `make workers` trains, and with how many processes.
 STAGE ?= train_mnist
 WORKERS ?= 2
-# Where `make serve` serves.
+# The port of `make serve`.
 PORT ?= 8000
-# TensorFlow.js, for the page; the tests do without it where there is no npm.
+# TensorFlow.js, for the page; the tests run without it if there is no npm.
 TENSORFLOW_JS := web/node_modules/.package-lock.json
-# How many damaged inputs `make fuzz` tries on each reader, and when `make chaos` kills.
+# The number of damaged inputs per reader in `make fuzz`, and of kills per stage in `make chaos`.
 CASES ?= 20000
 MOMENTS ?= 20
-# Of the metrics, `make experiments` shows the letters' accuracies and loss, and the digits' accuracy.
-COLUMNS_LEFT_OUT := --drop '(data|stages)/|(accuracy|loss)_|labels_|ceiling|shared|Created'
-COLUMNS_KEPT := --keep '(.*ascii_letter/metrics.json:)?(accuracy|accuracy_unseen|loss)$$' \
-	--keep '.*mnist/metrics.json:accuracy$$'
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report cards workers serve test test-web test-distributed bench scale lint format verify lock notice fuzz chaos install clean
+.PHONY: help repro metrics experiments report smoke cards workers serve \
+	test test-web test-distributed test-all fuzz chaos bench lint format \
+	verify lock notice install clean
 
 help: ## Show this help
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
 
-repro: $(VENV)/installed ## Make everything that is not up to date, then show the metrics
+repro: $(VENV)/installed ## Run every stage that is not up to date, show the metrics
 	@git rev-parse --verify HEAD > /dev/null 2>&1 || \
 		{ echo "error: DVC needs git and a commit: git init && git add --all && git commit"; exit 1; }
 	dvc repro
 	@$(MAKE) --no-print-directory metrics
 
-metrics: $(VENV)/installed ## Show the metrics as a table
+metrics: $(VENV)/installed ## Show the metrics
 	@python -m tools.metrics
 
-experiments: $(VENV)/installed ## Show the experiments in a table that fits a terminal
-	@dvc exp show --no-pager --only-changed --md $(COLUMNS_LEFT_OUT) $(COLUMNS_KEPT) | \
-		sed -e 2d -e 's#data/ascii_letter/metrics.json:##g' -e 's#data/mnist/metrics.json:#digits_#g' \
-			-e 's/ *| */|/g' -e 's/^|//' | column -t -s '|'
+experiments: $(VENV)/installed ## Show the experiments of all commits
+	@python -m tools.experiments
 
-report: $(VENV)/installed ## Write what HEAD changes against BASE (make report BASE=main) as Markdown
+report: $(VENV)/installed ## Compare HEAD with BASE, in report.md (BASE=main)
 	python -m tools.report --base $(BASE) --head HEAD --out report.md
 
-cards: $(VENV)/installed ## Write the figures of the metric files into the cards and the README
+smoke: $(VENV)/installed ## Run the whole pipeline on a few images, in a minute
+	@python -m tools.smoke
+
+cards: $(VENV)/installed ## Write the current figures into the cards and the README
 	@python -m tools.cards
 
-workers: $(VENV)/installed ## Train with several processes (make workers STAGE=train_mnist WORKERS=2)
+workers: $(VENV)/installed ## Train with several processes (STAGE=train_mnist WORKERS=2)
 	@python -m tools.workers $(WORKERS) $(STAGE)
 
-serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (make serve PORT=8000)
+serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (PORT=8000)
 	@dvc repro export_web
 	@python -m tools.serve --port $(PORT)
 
-test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests (offline, on data that they make)
-	python -m pytest
+test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests, offline, on small data (OPTIONS=--cov)
+	python -m pytest $(OPTIONS)
 
-test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, on the trained classifier
+test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, for the trained classifier
 	dvc repro export_web
-	python -m pytest -n 0 -m web tests/web
+	python -m pytest -n 0 -m web tests/web $(OPTIONS)
 
-test-distributed: $(VENV)/installed-dev ## Test a Ray cluster, several workers, and a remote on a server, all on this machine
-	python -m pytest -n 2 --dist loadfile tests/distributed
+test-distributed: $(VENV)/installed-dev ## Test a Ray cluster, workers and a remote, on this machine
+	python -m pytest -n 2 --dist loadfile tests/distributed $(OPTIONS)
 
-bench: $(VENV)/installed-dev ## Measure what docs/performance.md says, and print the ratios (make bench OPTIONS=--quick)
+test-all: test test-web test-distributed ## Run all tests, a few minutes of fuzz and chaos included
+	$(MAKE) fuzz CASES=200
+	$(MAKE) chaos MOMENTS=1
+
+fuzz: $(VENV)/installed-dev ## Try damaged inputs on each reader (CASES=20000)
+	CASES=$(CASES) python -m pytest -m fuzz tests/reliability $(OPTIONS)
+
+chaos: $(VENV)/installed-dev ## Kill stages and DVC, compare the results (MOMENTS=20)
+	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability $(OPTIONS)
+
+bench: $(VENV)/installed-dev ## Measure docs/performance.md again (OPTIONS=--quick)
 	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
 		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
 	python -m tools.bench benchmark.json
 
-scale: $(VENV)/installed-dev ## Measure what docs/scale.md says, and estimate anew what many letters cost
-	python -m tools.scale
-
-lint: $(VENV)/installed-dev ## Check style, types, and that the lock files belong to pyproject.toml
+lint: $(VENV)/installed-dev ## Check style, types, imports, dependencies and workflows
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m tools.check_lock
+	lint-imports --no-cache --no-logo
+	$(PIP) check
+	! grep -nE 'https?://|file:' requirements*.txt
 	check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --quiet --offline .github/workflows
 
@@ -87,26 +99,20 @@ format: $(VENV)/installed-dev ## Format the code
 	ruff check --fix .
 	ruff format .
 
-verify: $(VENV)/installed ## Make everything in a fresh clone of HEAD, and compare it byte for byte
+verify: $(VENV)/installed ## Reproduce a fresh clone of HEAD, compare byte for byte
 	python -m tools.verify
 
-lock: $(VENV)/installed-dev ## Write the lock files anew, with the newest versions that pyproject.toml admits
-	$(COMPILE) --upgrade -o requirements.txt
-	$(COMPILE) --upgrade --group ray -c requirements.txt -o requirements-ray.txt
+lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pyproject.toml
+	$(COMPILE) --upgrade --group build -o requirements.txt
+	$(COMPILE) --upgrade --group build --group ray -c requirements.txt -o requirements-ray.txt
 	$(COMPILE) --upgrade --group dev -c requirements-ray.txt -o requirements-dev.txt
 
-notice: $(VENV)/installed-dev ## Write the licences of what the lock file installs to NOTICE
+notice: $(VENV)/installed-dev ## Write the licences of the locked packages to NOTICE
 	python -m tools.notice
 
-fuzz: $(VENV)/installed-dev ## Try CASES damaged inputs on each reader (make fuzz CASES=100000)
-	CASES=$(CASES) python -m pytest -m fuzz tests/reliability
+install: $(VENV)/installed-dev ## Install everything that development needs
 
-chaos: $(VENV)/installed-dev ## Kill each stage, and dvc, at MOMENTS moments, and compare what comes out
-	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability $(OPTIONS)
-
-install: $(VENV)/installed-dev ## Make the virtual environment with all that development needs
-
-clean: ## Remove the virtual environment and all that the pipelines made, the cache included
+clean: ## Remove the virtual environment, all results and the cache
 	rm -rf $(VENV) web/node_modules .dvc/cache .dvc/tmp
 	git clean -fdXq data
 
@@ -116,9 +122,13 @@ $(BIN)/python:
 	@echo "Making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: requirements.txt | $(BIN)/python
+# The project itself is installed for the command `letterpress`; the check compares its
+# dependencies in pyproject.toml with the lock file.
+$(VENV)/installed: requirements.txt pyproject.toml | $(BIN)/python
 	@echo "Installing the dependencies (this takes some minutes)"
 	@$(PIP_INSTALL) -r requirements.txt
+	@$(PIP) install --quiet --no-deps --no-build-isolation --no-index -e .
+	@$(PIP) check
 	@touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt | $(VENV)/installed

@@ -1,4 +1,4 @@
-"""A tiny copy of the project in a temporary folder: the real code on data made here, offline."""
+"""Tiny params and digits, and copies of the project in temporary folders: all tests run offline."""
 
 import copy
 import hashlib
@@ -12,21 +12,31 @@ import numpy as np
 import pytest
 import yaml
 
-from stages.mnist.original import FILES
+from letterpress.mnist.idx import FILES
 
+pytest_plugins = ["tests.trained"]
 ROOT = Path(__file__).parent.parent
 
 Params = dict[str, Any]
 
+TINY = """
+n_epochs: 2
+batch_size: 26
+mnist: {n_epochs: 2, n_train_samples: 200, n_test_samples: 60}
+ascii_letter: {n_images_per_class: 5, n_unseen_per_class: 4, n_train_samples: 104, n_test_samples: 26}
+transfer: {labels_per_class: [1, 2], n_unseen_per_class: 2, n_seeds: 2, n_steps: 2}
+"""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the tests that take longest first, so that no worker is left alone with them at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_pipeline.py", "test_new_pipeline.py"))
+    """Puts the longest tests first, so that no worker is left alone with them at the end."""
+    longest = "test_pipeline.py", "test_new_pipeline.py", "test_dvc_yaml.py", "test_package.py"
+    items.sort(key=lambda item: item.path.name not in longest)
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_is_heard() -> None:
-    """Undoes that Ctrl-C is ignored: by what a shell starts in the background, and after `errors.run`."""
+def _accept_ctrl_c() -> None:
+    """Ctrl-C is ignored in what a shell runs in the background, and after `errors.run`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
@@ -36,7 +46,7 @@ def write_params(folder: Path, params: Params) -> None:
 
 
 def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str, str]:
-    """Writes IDX files in which the class of an image is the place of a bright bar.
+    """Writes IDX files of noise in which a bright bar's row gives the class.
 
     Returns:
         The SHA-256 of each file.
@@ -64,49 +74,33 @@ def _tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
     params: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     digits = tmp_path_factory.mktemp("digits")
     sha256 = write_digits(digits)
-    params["fetch_mnist"] = {
-        "sources": [f"file:{digits}"],
-        "sha256": [sha256[name] for name in FILES],
-    }
-    params |= {"n_epochs": 2, "batch_size": 26}
-    params["mnist"] |= {"n_epochs": 2, "n_train_samples": 200, "n_test_samples": 60}
-    params["ascii_letter"] |= {
-        "n_images_per_class": 5,
-        "n_unseen_per_class": 4,
-        "n_train_samples": 104,
-        "n_test_samples": 26,
-    }
-    params["transfer"] |= {
-        "labels_per_class": [1, 2],
-        "n_unseen_per_class": 2,
-        "n_seeds": 2,
-        "n_steps": 2,
-    }
+    for key, value in yaml.safe_load(TINY).items():
+        params[key] = params[key] | value if isinstance(value, dict) else value
+    params["fetch_mnist"] = {"sources": [f"file:{digits}"], "sha256": [sha256[n] for n in FILES]}
     return params
 
 
 @pytest.fixture
 def tiny_params(_tiny_params: Params) -> Params:
-    """The project's params, with few examples and epochs, and digits that were made here."""
+    """The project's params with few examples and epochs, and digits from `write_digits`."""
     return copy.deepcopy(_tiny_params)
 
 
 @pytest.fixture
 def project(tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty project folder with tiny params, and the current folder of the test."""
+    """A folder with tiny params and nothing else, the test's current folder."""
     write_params(tmp_path, tiny_params)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 def copy_project(target: Path, params: Params) -> None:
-    """Copies what git tracks of the pipelines to `target`, with these params, without data."""
-    shutil.copytree(
-        ROOT / "stages", target / "stages", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for name in ("dvc.yaml", ".gitignore", ".dvcignore", ".gitattributes"):
-        shutil.copy(ROOT / name, target / name)
+    """Copies the code and the settings of DVC and git to `target`, with these params, without data."""
+    for name in ("letterpress", "stages"):
+        ignore = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, target / name, ignore=ignore)
     (target / ".dvc").mkdir()
-    for name in ("config", ".gitignore"):
-        shutil.copy(ROOT / ".dvc" / name, target / ".dvc" / name)
+    settings = ".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/.gitignore"
+    for name in ("dvc.yaml", *settings):
+        shutil.copy(ROOT / name, target / name)
     write_params(target, params)

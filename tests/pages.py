@@ -1,6 +1,4 @@
-"""The code blocks of a page of the documentation, so that tests run what people read."""
-
-from __future__ import annotations
+"""Reads the code blocks of a page of the documentation, for tests that run them."""
 
 import re
 from pathlib import Path
@@ -8,18 +6,16 @@ from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block."""
+    """A fenced block of a Markdown page."""
 
-    section: str
-    """The heading above it, without its hashes."""
-    title: str
-    """The line of text above it."""
+    section: str  # the heading above it, without its hashes
+    title: str  # the line of text above it
     language: str
     text: str
 
 
 def read_blocks(page: Path) -> list[Block]:
-    """Lists the fenced blocks of a Markdown page in their order."""
+    """Returns the fenced blocks of a Markdown page in their order."""
     blocks = []
     section = title = ""
     parts = re.split(

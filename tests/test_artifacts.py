@@ -1,6 +1,4 @@
-"""The commands of docs/artifacts.md, between a real repository with its remotes and somebody else's."""
-
-from __future__ import annotations
+"""The commands of docs/artifacts.md work between a repository with remotes and another person's."""
 
 import re
 from pathlib import Path
@@ -12,11 +10,8 @@ from tests.conftest import ROOT, Params, copy_project
 from tests.pages import read_blocks
 from tests.test_pipeline import Repository
 
-URL = "https://your.host/letterpress"
-BLOCKS = read_blocks(ROOT / "docs/artifacts.md")
-NAMES = re.findall(
-    r"^\| `([\w-]+)` \|", (ROOT / "docs/artifacts.md").read_text("utf-8"), re.MULTILINE
-)
+URL, PAGE = "https://your.host/letterpress", ROOT / "docs/artifacts.md"
+BLOCKS = read_blocks(PAGE)
 FEATURES = "data/mnist/features.weights.h5"
 
 
@@ -24,97 +19,56 @@ def commands(section: str) -> list[str]:
     return [block.text for block in BLOCKS if (block.section, block.language) == (section, "sh")]
 
 
-class Shared(Repository):
-    """Letterpress, with files of any content in the place of weights, and what it pushes to."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder / "letterpress")
-        self.origin, self.remote = folder / "origin.git", folder / "remote"
-
-    def make(self, content: bytes) -> None:
-        """Writes what the stage train_mnist reads and makes, and has DVC take it for made."""
-        for path in (
-            "data/mnist/tfrecords/train/lengths.json",
-            "data/mnist/classifier.weights.h5",
-            FEATURES,
-            "data/mnist/curves/metrics.json",
-        ):
-            (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / path).write_bytes(content + path.encode())
-        self.run("dvc", "commit", "--force", "train_mnist")
-        self.commit("Results")
+def make(shared: Repository, content: bytes) -> None:
+    """Writes the inputs and outputs of the stage train_mnist, and commits them as its results."""
+    files = "classifier.weights.h5", "features.weights.h5", "curves/loss.tsv", "tfrecords/train/x"
+    for path in (f"data/mnist/{name}" for name in files):
+        (shared.folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (shared.folder / path).write_bytes(content + path.encode())
+    shared.run("dvc", "commit", "--force", "train_mnist")
+    shared.commit("Results")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Shared:
-    """After the release that the page shows, and a commit since, whose weights are others."""
-    shared = Shared(tmp_path_factory.mktemp("shared"))
+def shared(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Repository:
+    """The project with a git and a DVC remote, released as the page shows, then changed."""
+    folder = tmp_path_factory.mktemp("shared")
+    shared = Repository(folder / "letterpress")
     copy_project(shared.folder, _tiny_params)
-    for words in (
-        ["init", "--quiet", "--bare", "--initial-branch=main", str(shared.origin)],
-        ["init", "--quiet", "--initial-branch=main"],
-        ["remote", "add", "origin", str(shared.origin)],
-        ["config", "user.name", "t"],
-        ["config", "user.email", "t@localhost"],
-    ):
-        shared.run("git", *words)
-    shared.run("dvc", "remote", "add", "--default", "team", str(shared.remote))
-    shared.make(b"first ")
+    shared.git("init", "--quiet", "--bare", "--initial-branch=main", "../origin.git")
+    shared.git("init", "--quiet", "--initial-branch=main")
+    shared.git("remote", "add", "origin", str(folder / "origin.git"))
+    shared.git("config", "user.name", "t")
+    shared.git("config", "user.email", "t@localhost")
+    shared.run("dvc", "remote", "add", "--default", "team", str(folder / "remote"))
+    make(shared, b"first ")
     (release,) = commands("Release a version")
     shared.run("sh", "-euc", release)
-    shared.make(b"second ")
+    make(shared, b"second ")
     return shared
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Repository:
-    """Somebody's own folder."""
-    return Repository(tmp_path)
+def test_the_page_lists_the_artifacts_of_dvc_yaml() -> None:
+    names = re.findall(r"^\| `([\w-]+)` \|", PAGE.read_text("utf-8"), re.MULTILINE)
+    declared = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["artifacts"]
+    assert sorted(names) == sorted(declared)
 
 
-def get(shared: Shared, elsewhere: Repository, name: str, code: int = 0) -> str:
-    command = "dvc", "artifacts", "get", str(shared.origin), name, "--out", "taken"
-    return elsewhere.run(*command, code=code)
-
-
-def test_the_page_names_the_artifacts_that_dvc_yaml_names() -> None:
-    assert sorted(NAMES) == sorted(
-        yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["artifacts"]
-    )
-
-
-def test_the_commands_of_the_page_take_the_released_weights(
-    shared: Shared, elsewhere: Repository
+def test_the_commands_of_the_page_download_the_released_weights(
+    shared: Repository, tmp_path: Path
 ) -> None:
-    elsewhere.git("init", "--quiet")
-    elsewhere.run("dvc", "init", "--quiet")
-    for text in commands("Take one"):
-        elsewhere.run("sh", "-euc", text.replace(URL, str(shared.origin)))
+    other, origin = Repository(tmp_path), f"{shared.folder}/../origin.git"
+    other.git("init", "--quiet")
+    other.run("dvc", "init", "--quiet")
+    for text in commands("Download one"):
+        other.run("sh", "-euc", text.replace(URL, origin))
     (python,) = [block.text for block in BLOCKS if block.language == "python"]
-    python = python.replace(URL, str(shared.origin)).replace("features.weights", "python.weights")
-    commit = elsewhere.run("python", "-c", python).strip()
+    python = python.replace(URL, origin).replace("features.weights", "python.weights")
+    commit = other.run("python", "-c", python).strip()
     assert commit == shared.git("rev-parse", "digits-features@v1.0.0^{commit}").strip()
     for name in ("features", "v1", "parent", "python"):
-        content = (elsewhere.folder / f"{name}.weights.h5").read_bytes()
+        content = (tmp_path / f"{name}.weights.h5").read_bytes()
         assert content == b"first " + FEATURES.encode(), name
-    (elsewhere.folder / "parent.weights.h5").unlink()
-    elsewhere.run("dvc", "pull")
-    assert (elsewhere.folder / "parent.weights.h5").exists()
-
-
-def test_the_highest_version_is_taken_not_the_last_and_no_lightweight_tag(
-    shared: Shared, elsewhere: Repository
-) -> None:
-    shared.git("tag", "-a", "-m", "x", "digits-features@v0.10.0")
-    shared.git("tag", "digits-features@v2.0.0")
-    shared.git("push", "--quiet", "--tags", "origin", "main")
-    output = get(shared, elsewhere, "digits-features")
-    assert (elsewhere.folder / "taken").read_bytes().startswith(b"first ")
-    assert "error" not in output.lower()
-
-
-def test_what_has_no_version_is_no_artifact(shared: Shared, elsewhere: Repository) -> None:
-    output = get(shared, elsewhere, "digits-classifier", code=1)
-    assert "No studio config" in output.splitlines()[0]
-    assert "Unable to find artifact 'digits-classifier'" in output.splitlines()[1]
-    assert not (elsewhere.folder / "taken").exists()
+    (tmp_path / "parent.weights.h5").unlink()
+    other.run("dvc", "pull")
+    assert (tmp_path / "parent.weights.h5").exists()

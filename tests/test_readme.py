@@ -1,5 +1,7 @@
-"""What the README shows is what the project has."""
+"""The README and the pages of docs/ match the project."""
 
+import contextlib
+import io
 import re
 import subprocess
 import sys
@@ -8,35 +10,66 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.pages import read_blocks
 from tools.metrics import table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 
-def test_the_results_are_those_of_the_metric_files() -> None:
-    assert "\n".join(table(ROOT / "data")) in README
+def test_the_results_are_in_the_metric_files() -> None:
+    assert "\n".join(table(ROOT)) in README
 
 
-def test_the_picture_of_the_pipeline_is_what_dvc_draws() -> None:
+def test_the_diagram_is_the_output_of_dvc_dag() -> None:
     command = [sys.executable, "-m", "dvc", "dag", "--md"]
     drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert drawn.strip() in README
 
 
-def test_every_stage_is_told() -> None:
-    stages = re.findall(
-        r"^  (\w+):$", (ROOT / "dvc.yaml").read_text(encoding="utf-8"), re.MULTILINE
-    )
-    for stage in stages:
-        assert f"`{stage}" in README, stage
+def test_the_table_of_stages_lists_the_files_of_stages() -> None:
+    listed = re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE)
+    files = [path.stem for path in ROOT.glob("stages/[!_]*.py")]
+    assert sorted(listed) == sorted(files)
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", README))
-def test_what_is_linked_to_is_there(path: str) -> None:
-    assert (ROOT / path).exists()
+def test_linked_files_and_sections_exist() -> None:
+    broken = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+        for link in links:
+            path, _, section = link.partition("#")
+            target = page.parent / path if path else page
+            headings = (
+                re.findall(r"^#+ (.+)$", target.read_text("utf-8"), re.MULTILINE) if section else []
+            )
+            anchors = {re.sub(r"[^\w -]", "", h).lower().replace(" ", "-") for h in headings}
+            if not target.exists() or (section and section not in anchors):
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert len(PAGES) > 10
+    assert broken == []
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\bmake ([a-z-]+)\b", README))))
-def test_a_make_target_that_is_named_is_there(target: str) -> None:
-    makefile = Path(ROOT / "Makefile").read_text(encoding="utf-8")
-    assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for page in PAGES:
+        code = re.findall(r"`[^`\n]+`|^    .+$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        named = set(re.findall(r"(?<![\w-])make ([a-z][a-z-]*)", "\n".join(code)))
+        if page.name != "CHANGELOG.md":
+            assert named <= targets, page
+
+
+def test_the_snippets_of_the_config_page_print_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "snippet"}
+    for block in read_blocks(ROOT / "docs/config.md"):
+        if block.language == "yaml":
+            Path(block.title.strip("`")).write_text(block.text, encoding="utf-8")
+            continue
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(block.text, names)
+        assert printed.getvalue().splitlines() == re.findall(r"\)  # (.+)", block.text)

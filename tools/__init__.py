@@ -1,1 +1,1 @@
-"""What serves the project rather than the pipelines. No stage imports it."""
+"""Tools around the pipelines; the Makefile runs them. No stage imports them."""

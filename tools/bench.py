@@ -1,119 +1,74 @@
-"""Turns the results of `make bench` into docs/performance.json, and into the tables and the plot of the docs.
+"""Writes the results of `make bench` to docs/performance.json and into the tables of the page.
 
-python -m tools.bench build/benchmark.json    takes new results in, those not measured again stay
-python -m tools.bench                         writes the tables again
+python -m tools.bench benchmark.json    adds new results; rows that were not measured stay
+python -m tools.bench                   writes the tables again
 """
-
-from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from letterpress.core.files import write_json
+from tools import markdown
 
-from stages.mnist.files import replacing, write_json
-from tools.cards import markdown_table, rewrite
-
-RESULTS = Path("docs/performance.json")
-PAGE = Path("docs/performance.md")
-PLOT = Path("docs/growth.png")
+RUN = {True: "quick", False: "full"}
+RESULTS, PAGE = Path("docs/performance.json"), Path("docs/performance.md")
 
 Row = Mapping[str, Any]
 
 
 def _number(value: float) -> str:
-    """Three digits that say something."""
+    """Formats a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _holds(row: Row) -> str:
-    less_is_better = row["aim"] < row["floor"]
-    for name in ("aim", "floor"):
-        if row["result"] <= row[name] if less_is_better else row["result"] >= row[name]:
-            return name
-    return "-"
-
-
-def _result(row: Row) -> str:
+def _ratio(row: Row) -> list[str]:
+    result, floor, aim = row["result"], row["floor"], row["aim"]
+    sign = -1 if aim < floor else 1  # less may be better
+    reached = [name for name in ("aim", "floor") if sign * result >= sign * row[name]] or ["-"]
+    shown, medians = _number(result), ""
     if "peer" in row:
-        return _number(row["result"])
-    return f"{row['result']:.4f}" if not row["unit"] else f"{_number(row['result'])} {row['unit']}"
+        medians = f"{_number(row['ours'])} / {_number(row['peer'])} {row['unit']}"
+    else:
+        shown = f"{shown} {row['unit']}" if row["unit"] else f"{result:.4f}"
+    return [row["what"], shown, f"{floor:g}", f"{aim:g}", reached[0], medians, RUN[row["quick"]]]
 
 
-def _measured(row: Row) -> str:
-    """The two values behind a ratio."""
-    if "peer" not in row:
-        return ""
-    return f"{_number(row['ours'])} / {_number(row['peer'])} {row['unit']}"
+def _step(row: Row) -> list[str]:
+    return [row["what"], f"{row['milliseconds']:.2f}", RUN[row["quick"]]]
 
 
-# The columns of each table: a heading, and what stands below it.
-TABLES: dict[str, dict[str, Callable[[Row], str]]] = {
-    "ratios": {
-        "what": lambda row: row["what"],
-        "result": _result,
-        "floor": lambda row: f"{row['floor']:g}",
-        "aim": lambda row: f"{row['aim']:g}",
-        "reached": _holds,
-        "medians": _measured,
-        "run": lambda row: "quick" if row["quick"] else "full",
-    },
-    "step": {
-        "what": lambda row: row["what"],
-        "ms": lambda row: f"{row['milliseconds']:.2f}",
-        "run": lambda row: "quick" if row["quick"] else "full",
-    },
-    "variants": {
-        "what": lambda row: row["what"],
-        "ms a step": lambda row: f"{row['milliseconds']:.1f}",
-        "as it is": lambda row: f"{row['milliseconds_today']:.1f}",
-        "speed": lambda row: f"{row['speed']:.2f}",
-    },
-    "start": {
-        "module": lambda row: row["what"],
-        "seconds": lambda row: f"{row['seconds']:.1f}",
-        "TensorFlow": lambda row: row["tensorflow"],
-        "MB": lambda row: str(row["megabytes"]),
-    },
-    "growth": {
-        "step": lambda row: row["step"],
-        "letters": lambda row: f"{row['letters']:,}",
-        "µs a letter": lambda row: _number(row["microseconds"]),
-        "peak MB": lambda row: str(row["megabytes"]),
-        "before the first letter": lambda row: str(row["megabytes_at_start"]),
-        "without libraries' code": lambda row: str(row["own_megabytes"]),
-    },
-    "ways": {
-        "way": lambda row: row["what"],
-        "ms": lambda row: f"{row['milliseconds']:.2f}",
-    },
+def _growth(row: Row) -> list[str]:
+    megabytes = [str(row[key]) for key in ("megabytes", "megabytes_at_start", "own_megabytes")]
+    return [row["step"], f"{row['letters']:,}", _number(row["microseconds"]), *megabytes]
+
+
+MEMORY = ("peak MB", "MB before the first letter", "MB without libraries' code")
+TABLES = {
+    "ratios": (("what", "result", "floor", "aim", "reached", "medians", "run"), _ratio),
+    "step": (("what", "ms", "run"), _step),
+    "growth": (("step", "letters", "µs per letter", *MEMORY), _growth),
 }
+"""The headings of each table, and the function that formats a row."""
 
 
 def tables(results: Mapping[str, Any]) -> dict[str, str]:
-    """Returns each table as Markdown."""
-    return {
-        name: markdown_table(
-            columns, ([cell(row) for cell in columns.values()] for row in results["tables"][name])
-        )
-        + f"\n\n{_machine(results['machine'])}"
-        for name, columns in TABLES.items()
-    }
-
-
-def _machine(machine: Row) -> str:
-    return (
+    """Returns each table as Markdown, with the machine it was measured on."""
+    machine = results["machine"]
+    line = (
         f"On {machine['cores']} cores of {machine['processor']}, Python {machine['python']}, "
         f"load at the end of the run {machine['load']}."
     )
+    return {
+        name: f"{markdown.table(header, map(write, results['tables'][name]))}\n\n{line}"
+        for name, (header, write) in TABLES.items()
+    }
 
 
 def merged(old: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the results with the rows of a pytest-benchmark run in the place of older ones."""
+    """Returns `old` with the rows of a pytest-benchmark run added or replaced."""
     info = run["machine_info"]
     machine = {
         "processor": info["cpu"].get("brand_raw", info["machine"]),
@@ -121,14 +76,16 @@ def merged(old: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
         "python": info["python_version"],
         "load": info["load"],
     }
-    found: dict[str, dict[str, Row]] = {name: {} for name in TABLES}
-    for name, rows in old.get("tables", {}).items():
-        found[name] = {_key(row): row for row in rows}
-    for benchmark in run["benchmarks"]:
-        for row in benchmark["extra_info"].get("rows", []):
+    found = {name: {_key(row): row for row in old["tables"].get(name, [])} for name in TABLES}
+    for one in run["benchmarks"]:
+        for row in one["extra_info"].get("rows", []):
             table = row.pop("table")
-            found[table][_key(row)] = row
-    return {"machine": machine, "tables": {n: list(rows.values()) for n, rows in found.items()}}
+            if table in found:
+                found[table][_key(row)] = row
+    return {
+        "machine": machine,
+        "tables": {name: list(rows.values()) for name, rows in found.items()},
+    }
 
 
 def _key(row: Row) -> str:
@@ -137,35 +94,15 @@ def _key(row: Row) -> str:
 
 def with_tables(page: str, results: Mapping[str, Any]) -> str:
     """Returns the page with each table between its markers, <!-- name --> and <!-- /name -->."""
-    return rewrite(page, {name: table.__str__ for name, table in tables(results).items()})
-
-
-def draw_growth(rows: Iterable[Row], target: Path) -> None:
-    """Draws the cost per letter and the memory of each step by the number of letters, as a PNG."""
-    figure = Figure(figsize=(8, 3), layout="constrained")
-    axes = figure.subplots(1, 2)
-    for step in dict.fromkeys(row["step"] for row in rows):
-        ours = [row for row in rows if row["step"] == step]
-        for ax, key in zip(axes, ("microseconds", "megabytes"), strict=True):
-            ax.plot([row["letters"] for row in ours], [row[key] for row in ours], "o-", label=step)
-    for ax, title in zip(axes, ("CPU µs a letter", "peak memory, MB"), strict=True):
-        ax.set(xscale="log", xlabel="letters", title=title, ylim=(0, None))
-        ax.legend()
-    with replacing(target) as path:
-        FigureCanvasAgg(figure)
-        figure.savefig(path)
+    return markdown.rewrite(page, {name: table.__str__ for name, table in tables(results).items()})
 
 
 def main() -> None:
-    results = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else {}
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
     if len(sys.argv) > 1:
         results = merged(results, json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))
         write_json(RESULTS, results)
-        results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    page = with_tables(PAGE.read_text(encoding="utf-8"), results)
-    with replacing(PAGE) as path:
-        path.write_text(page, encoding="utf-8")
-    draw_growth(results["tables"]["growth"], PLOT)
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
     print(tables(results)["ratios"])
 
 

@@ -1,55 +1,79 @@
-"""Prints the metrics as one table that fits a terminal, in Markdown: the README holds the same."""
-
-from __future__ import annotations
+"""Prints the metrics as one Markdown table of at most 80 columns, as the README shows it."""
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 
-def table(data: Path) -> Iterator[str]:
-    """Yields the lines of the table for the metric files in a folder."""
-    yield _row("what", "result", "95 % interval")
-    yield f"|{'-' * 52}|{'-' * 13}|{'-' * 22}|"
-    digits, letters = (_read(data / name / "metrics.json") for name in ("mnist", "ascii_letter"))
-    for name, metrics, key in (
-        ("digits, accuracy on the test images", digits, "accuracy"),
-        ("letters, accuracy on the test images", letters, "accuracy"),
-        ("letters, accuracy on unseen typefaces", letters, "accuracy_unseen"),
-    ):
-        yield _row(name, *_percent(metrics, key))
-    for labels, gain in _read(data / "transfer" / "metrics.json").items():
-        n_labels = labels.removeprefix("labels_")
-        name = f"gain from the digits' features, labels a class: {n_labels}"
-        yield _row(name, *_points(gain, "transfer_gain"))
+NAMES = {
+    r"mnist/accuracy": "digits, accuracy on the test images",
+    r"ascii_letter/accuracy": "letters, accuracy on the test images",
+    r"ascii_letter/accuracy_unseen": "letters, accuracy on unseen typefaces",
+    r"transfer/labels_(\d+)\.transfer_gain": r"transfer gain, labels per class: \1",
+}
+"""The rows of this project: patterns of FOLDER/KEY, and what a reader calls the metric."""
+FOLDERS = {"mnist", "ascii_letter", "transfer"}
+"""The folders of this project. Of any other folder, a new pipeline's, every metric is shown."""
 
 
-def _percent(metrics: dict[str, float], key: str) -> tuple[str, str]:
-    value, low, high = (metrics[key + bound] * 100 for bound in ("", "_low", "_high"))
-    return f"{value:.2f} %", f"{low:.2f} to {high:.2f} %"
+def table(root: Path) -> list[str]:
+    """Returns the lines of the table for the metric files that dvc.yaml lists."""
+    pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
+    metrics: dict[str, float] = {}
+    for file in map(Path, pipeline["metrics"]):
+        values = json.loads((root / file).read_text(encoding="utf-8"))
+        for key, value in flatten(values):
+            if type(value) in (int, float):
+                metrics[f"{file.parent.name}/{key}"] = value
+    rows = [("what", "result", "95 % interval")]
+    rows += [(name[:37], *_format(metrics, key)) for key, name in _select(metrics)]
+    lines = [f"| {what:37} | {result:>12} | {interval:>21} |" for what, result, interval in rows]
+    return [lines[0], f"|{'-' * 39}|{'-' * 14}|{'-' * 23}|", *lines[1:]]
 
 
-def _points(metrics: dict[str, float], key: str) -> tuple[str, str]:
-    value, low, high = (metrics[key + bound] * 100 for bound in ("", "_low", "_high"))
-    return f"{value:+.1f} points", f"{low:+.1f} to {high:+.1f} points"
+def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields the values of nested mappings by their path, "outer.inner"."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from flatten(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
 
 
-def _row(what: str, result: str, interval: str) -> str:
-    return f"| {what:50} | {result:>11} | {interval:>20} |"
+def _select(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
+    """Yields the key and the name of each row: those of this project, then new pipelines."""
+    for pattern, name in NAMES.items():
+        for key in metrics:
+            if found := re.fullmatch(pattern, key):
+                yield key, found.expand(name)
+    for key in metrics:
+        if key.split("/")[0] not in FOLDERS and not key.endswith(("_low", "_high")):
+            yield key, key.replace("/", ", ")
 
 
-def _read(path: Path) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values
+def _format(metrics: dict[str, float], key: str) -> tuple[str, str]:
+    """Formats a metric and its interval: shares in percent, gains in percentage points."""
+    scale, style, unit = 1, ".4g", ""
+    if "accuracy" in key:
+        scale, style, unit = 100, ".2f", " %"
+    elif "gain" in key:
+        scale, style, unit = 100, "+.1f", " points"
+    value, low, high = (
+        f"{metrics[name] * scale:{style}}" if name in metrics else None
+        for name in (key, f"{key}_low", f"{key}_high")
+    )
+    return f"{value}{unit}", f"{low} to {high}{unit}" if low and high else ""
 
 
 def main() -> None:
     try:
-        print("\n".join(table(Path("data"))))
+        print("\n".join(table(Path())))
     except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename} is missing: run `make repro`")
+        sys.exit(f"error: {error.filename}: no such file. Run `make repro`")
 
 
 if __name__ == "__main__":

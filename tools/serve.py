@@ -1,17 +1,12 @@
-"""Serves the page in web/ to this machine, and to no other.
+"""Serves the page in web/ on this machine: only its files, and not to other machines.
 
-    python -m tools.serve --port 8000
-
-Only the files of the page are served. The policy forbids it to load or send anything elsewhere.
+The page's policy forbids loading from or sending to other hosts.
 """
-
-from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Mapping
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,98 +15,68 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
-"""The page states it too, for who serves it in another way; `frame-ancestors` works only from here."""
-_TYPES = {
-    ".bin": "application/octet-stream",
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-}
-_LIBRARIES = {
-    "tf-core": "tfjs-core",
-    "tf-backend-cpu": "tfjs-backend-cpu",
-    "tf-layers": "tfjs-layers",
-}
+"""The page has this policy too, for other servers; `frame-ancestors` works only in a header."""
+LIBRARIES = ("core", "backend-cpu", "layers")  # of TensorFlow.js
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:
-    """Returns the files of the page by their path in its address.
-
-    Args:
-        web: the page's folder, with TensorFlow.js in its node_modules.
-        model: what the stage export_web makes.
-    """
+    """Returns the files of the page by the path of their URL; `model` is a folder of export_web."""
     files = {
         f"/{path.name}": path
-        for ending in ("css", "html", "js", "svg")
-        for path in web.glob(f"*.{ending}")
+        for suffix in ("css", "html", "js", "svg")
+        for path in web.glob(f"*.{suffix}")
     }
     files["/"] = files["/index.html"]
-    for name in ("model.json", "weights.bin"):
-        files[f"/model/{name}"] = model / name
-    for name, package in _LIBRARIES.items():
-        script = f"{name}.es2017.min.js"
-        files[f"/tensorflow/{script}"] = (
-            web / "node_modules/@tensorflow" / package / "dist" / script
-        )
+    files |= {f"/model/{name}": model / name for name in ("model.json", "weights.bin")}
+    for name in LIBRARIES:
+        script = f"tf-{name}.es2017.min.js"
+        files[f"/tensorflow/{script}"] = web / f"node_modules/@tensorflow/tfjs-{name}/dist" / script
     return files
 
 
 def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
-    """Returns a server of these files that listens already; port 0 takes any that is free.
+    """Returns a listening server of these files and no others. Port 0 takes any free port."""
 
-    Raises:
-        OSError: the port is taken.
-    """
-
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        extensions_map = {
+            ".bin": "application/octet-stream",
+            ".css": "text/css; charset=utf-8",
+            ".html": "text/html; charset=utf-8",
+            ".js": "text/javascript; charset=utf-8",
+            ".json": "application/json",
+            ".svg": "image/svg+xml",
+        }
 
-        def do_GET(self) -> None:
-            content = self._send_head()
-            if content is not None:
-                self.wfile.write(content)
+        def translate_path(self, path: str) -> str:
+            return str(files.get(urlsplit(path).path, ""))  # "" is no file: 404
 
-        def do_HEAD(self) -> None:
-            self._send_head()
-
-        def _send_head(self) -> bytes | None:
-            path = files.get(urlsplit(self.path).path)
-            if path is None or not path.is_file():
-                self.send_error(HTTPStatus.NOT_FOUND)
-                return None
-            content = path.read_bytes()
-            self.send_response(HTTPStatus.OK)
-            self.send_header("Content-Type", _TYPES[path.suffix])
-            self.send_header("Content-Length", str(len(content)))
+        def end_headers(self) -> None:
             self.send_header("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'")
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header("Referrer-Policy", "no-referrer")
             self.send_header("Cache-Control", "no-store")
-            self.end_headers()
-            return content
+            super().end_headers()
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            pass  # errors are still told
+            pass  # only errors are logged
 
     return ThreadingHTTPServer((HOST, port), Handler)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Serves the page in web/ to this machine.")
+    parser = argparse.ArgumentParser(description="Serves the page in web/ on this machine.")
     parser.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0: any")
     port = parser.parse_args().port
     files = page_files(Path("web"), Path("data/web/model"))
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
-        sys.exit(f"error: {missing[0]} is missing: run `make serve`, it makes what the page needs")
+        sys.exit(f"error: {missing[0]}: no such file. Run `make serve`, it makes what is needed")
     try:
         server = make_server(files, port)
     except (OSError, OverflowError) as error:
-        sys.exit(f"error: port {port} cannot be used ({error}): try make serve PORT={port + 1}")
-    print(f"Draw at http://{HOST}:{server.server_port}/ (Ctrl-C ends it)", flush=True)
+        sys.exit(f"error: port {port}: cannot listen ({error}). Try make serve PORT={port + 1}")
+    print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

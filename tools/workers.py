@@ -1,135 +1,96 @@
 """Runs a stage of dvc.yaml as several workers on this machine, which train one model together.
 
-    python -m tools.workers 2 train_mnist
-
-The chief runs under `dvc repro`, so that dvc.lock holds what it makes; the others run the stage's
-command. Where one fails, the others are ended too.
+The chief runs under `dvc repro`, so dvc.lock records its outputs; the others run the stage's file.
+If one worker fails, the others are stopped.
 """
-
-from __future__ import annotations
 
 import argparse
 import json
 import os
-import shlex
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack, nullcontext, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, NamedTuple
 
-import yaml
-
-PATIENCE = 30
-"""Seconds in which the others say by themselves that a worker is gone, before they are ended."""
-
-
-class Worker(NamedTuple):
-    """A process that trains, and what it says where that is not shown at once."""
-
-    name: str
-    process: subprocess.Popen[bytes]
-    said: IO[bytes] | None
-
-
-def read_command(stage: str, file: Path) -> list[str]:
-    """Returns the command of a stage of dvc.yaml, in words.
-
-    Raises:
-        KeyError: there is no such stage, or it has no single command.
-    """
-    command = yaml.safe_load(file.read_text(encoding="utf-8"))["stages"][stage]["cmd"]
-    if not isinstance(command, str):
-        raise KeyError(stage)
-    return shlex.split(command)
+PATIENCE = 30  # seconds in which workers may report a lost worker before they are stopped
 
 
 def find_addresses(n: int) -> list[str]:
-    """Returns `n` free addresses of this machine, which no other machine can reach."""
+    """Returns `n` free addresses of this machine that other machines cannot reach."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
-def start_workers(n: int, stage: str, command: list[str], stack: ExitStack) -> list[Worker]:
-    """Starts the chief and the others; the end of `stack` ends those that still run."""
-    addresses = find_addresses(n)
+def start_worker(index: int, addresses: list[str], command: list[str]) -> subprocess.Popen[bytes]:
+    """Starts one of several workers, with its share of the cores. Only the chief prints results."""
     n_cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    workers = []
-    for index in range(n):
-        task = {"type": "worker", "index": index}
-        environment = {
-            "TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // n)),
-            **os.environ,
-            "TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task}),
-        }
-        said = tempfile.TemporaryFile() if index else None  # noqa: SIM115 (the stack closes it)
-        stack.enter_context(said or nullcontext())
-        process = subprocess.Popen(
-            command if index else ["dvc", "repro", "--single-item", "--force", stage],
-            env=environment,
-            stdout=said,
-            stderr=said,
-            start_new_session=True,  # dvc and what it starts are ended together
-        )
-        stack.callback(_end, process)
-        workers.append(Worker(f"worker {index} of {n}", process, said))
-    return workers
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
+    environment = {
+        "TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // len(addresses))),
+        **os.environ,
+        "TF_CONFIG": json.dumps(cluster),
+    }
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL if index else None,
+        start_new_session=True,  # a signal to the group stops dvc and its children
+    )
 
 
-def wait(workers: list[Worker]) -> list[Worker]:
-    """Waits until all have ended, or PATIENCE after a failure; returns those that failed, the first first."""
-    failed: list[Worker] = []
+def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
+    """Waits for all workers, or until PATIENCE after a failure. Returns the failures."""
     deadline = float("inf")
     while time.monotonic() < deadline:
-        codes = [worker.process.poll() for worker in workers]
-        new = [w for w, code in zip(workers, codes, strict=True) if code and w not in failed]
-        if new and not failed:
+        codes = [worker.poll() for worker in workers]
+        if any(codes) and deadline == float("inf"):
             deadline = time.monotonic() + PATIENCE
-        # Of those that ended at once, the one that a signal ended is the cause.
-        failed += sorted(new, key=lambda worker: worker.process.returncode > 0)
         if None not in codes:
             break
         time.sleep(0.1)
-    return failed
+    failures = []
+    for index, code in enumerate(codes):
+        if code:
+            how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
+            failures.append(f"worker {index}: {how}")
+    return failures
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _stop(worker: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGTERM)
-    process.wait()
+        os.killpg(worker.pid, signal.SIGTERM)
+    worker.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Runs a stage as several workers on this machine.")
     parser.add_argument("workers", type=int, help="how many, the chief included")
-    parser.add_argument("stage", help="one that trains, of dvc.yaml")
+    parser.add_argument("stage", help="a stage of dvc.yaml that trains")
     arguments = parser.parse_args()
     if arguments.workers < 1:
-        sys.exit("error: at least one worker is needed: make workers WORKERS=2")
-    try:
-        command = read_command(arguments.stage, Path("dvc.yaml"))
-    except (OSError, KeyError):
-        sys.exit(f"error: {arguments.stage} is no stage of dvc.yaml that trains: try train_mnist")
+        sys.exit(
+            f"error: WORKERS: at least 1 (got {arguments.workers}). Try make workers WORKERS=2"
+        )
+    if not Path("stages", f"{arguments.stage}.py").is_file():
+        sys.exit(f"error: STAGE: no such stage (got {arguments.stage}). Try STAGE=train_mnist")
+    chief = ["dvc", "repro", "--single-item", "--force", arguments.stage]
+    other = ["python", "-m", f"stages.{arguments.stage}"]
+    addresses = find_addresses(arguments.workers)
     try:
         with ExitStack() as stack:
-            workers = start_workers(arguments.workers, arguments.stage, command, stack)
-            failed = wait(workers)
-            for worker in failed:
-                if worker.said:
-                    worker.said.seek(0)
-                    for line in worker.said.read().decode(errors="replace").splitlines():
-                        print(f"{worker.name}: {line}", file=sys.stderr)
+            workers = []
+            for index in range(arguments.workers):
+                workers.append(start_worker(index, addresses, other if index else chief))
+                stack.callback(_stop, workers[-1])
+            failures = wait(workers)
     except KeyboardInterrupt:
         sys.exit(130)
-    if failed:
-        code = failed[0].process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed, code {code}"
-        sys.exit(f"error: {failed[0].name} {how}; the others have ended too")
+    if failures:
+        sys.exit(f"error: {'; '.join(failures)}")
 
 
 if __name__ == "__main__":

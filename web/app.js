@@ -1,9 +1,9 @@
-// The page: from a hand's movements to three guesses.
+// The page: turns strokes into three guesses.
 import {load} from './classifier.js';
 import {render, trace} from './strokes.js';
 
-const PEN = 26; // of the pad's 560
-const STEP = 14; // how far a key moves the pen
+const PEN = 26; // pixels of the pad's 560
+const STEP = 14; // pixels that a key moves the pen
 const N_SHOWN = 3;
 const MOVES = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
@@ -35,7 +35,7 @@ function classify() {
   const pixels = render(seen, strokes, classifier.inkSize);
   const ranked = strokes.length ? rank(classifier.predict(pixels)) : [];
   guesses.replaceChildren(...ranked.map(row));
-  status.textContent = ranked.length ? sentence(ranked) : 'Ready. Draw a capital or a small letter.';
+  status.textContent = ranked.length ? sentence(ranked) : 'Ready. Draw a capital or small letter.';
 }
 
 function rank(probabilities) {
@@ -65,7 +65,7 @@ function row({name, probability}) {
 
 const inside = (value) => Math.min(Math.max(value, 0), pad.width);
 
-/** Where on the pad an event is; the pad may be shown in any size. */
+/** Returns the position of an event on the pad, which may be displayed at any size. */
 function place(event) {
   const box = pad.getBoundingClientRect();
   const scale = pad.width / pad.clientWidth;
@@ -76,7 +76,7 @@ function place(event) {
 }
 
 pad.addEventListener('pointerdown', (event) => {
-  if (event.button || pointer !== null) return; // one finger draws, others rest
+  if (event.button || pointer !== null) return; // only one finger draws
   pointer = event.pointerId;
   pad.setPointerCapture(pointer);
   keyboard.used = keyboard.down = false;
@@ -91,7 +91,7 @@ pad.addEventListener('pointermove', (event) => {
   redraw();
 });
 
-pad.addEventListener('lostpointercapture', (event) => { // lifted, or taken away by the system
+pad.addEventListener('lostpointercapture', (event) => { // lifted, or cancelled by the system
   if (event.pointerId !== pointer) return;
   pointer = null;
   classify();
@@ -112,7 +112,7 @@ pad.addEventListener('keydown', (event) => {
   }
   keyboard.used = true;
   if (event.key === ' ' && keyboard.down) status.textContent = 'The pen is down.';
-  event.preventDefault(); // the page would scroll
+  event.preventDefault(); // no scrolling
   redraw();
 });
 
@@ -121,22 +121,22 @@ pad.addEventListener('focus', () => {
   redraw();
 });
 
-pad.addEventListener('blur', () => { // a pen that is left lifts itself
+pad.addEventListener('blur', () => { // lift the pen
   if (keyboard.down) classify();
   keyboard.used = keyboard.down = false;
   redraw();
 });
 
-/** Ends the stroke under way and takes back the last strokes. */
-function takeBack(number) {
+/** Ends the current stroke and removes the last strokes. */
+function removeLast(number) {
   pointer = null;
   keyboard.down = false;
   strokes.splice(Math.max(strokes.length - number, 0));
   classify();
 }
 
-const undo = () => takeBack(1);
-const clear = () => takeBack(Infinity);
+const undo = () => removeLast(1);
+const clear = () => removeLast(Infinity);
 
 document.getElementById('undo').addEventListener('click', undo);
 document.getElementById('clear').addEventListener('click', clear);

@@ -1,24 +1,26 @@
 // A stroke is an array of points [x, y]; a drawing is an array of strokes.
 
-const PEN = 3; // pixels of the image that the model sees
-const SMALLEST = 24; // of the pad's 560; a smaller drawing, a dot, is not blown up to a whole letter
+const PEN = 3; // pixels of the model's image
+const SMALLEST = 24; // pixels of the pad's 560; smaller drawings are dots and are not enlarged further
 
-/** Draws strokes in the context's strokeStyle; `place` maps a point to where it goes. */
+/** Draws strokes in the context's strokeStyle; `place` maps points to the canvas. */
 export function trace(context, strokes, width, place = (point) => point) {
   context.lineWidth = width;
   context.lineCap = context.lineJoin = 'round';
   for (const stroke of strokes) {
     context.beginPath();
-    context.moveTo(...place(stroke[0]));
-    for (const point of stroke) context.lineTo(...place(point)); // a lone point becomes a dot
+    const [x, y] = place(stroke[0]);
+    context.moveTo(x, y);
+    context.lineTo(x + 0.01, y); // a dot: browsers draw nothing for a line of no length
+    for (const point of stroke) context.lineTo(...place(point));
     context.stroke();
   }
 }
 
 /**
- * Draws the strokes on a square canvas as the model knows letters: white on black, the box around
- * them centred, its longer side `inkSize` pixels. The points are scaled, not the picture: so the pen
- * is always as thick as a printed letter's stem, however large somebody drew.
+ * Draws the strokes on a square canvas like the training images: white on black, the box around
+ * them centred, its longer side `inkSize` pixels. The points are scaled, not the picture, so the pen
+ * is as thick as a printed letter's stem whatever the size of the drawing.
  *
  * Returns a Float32Array, 0 to 1, row by row.
  */

@@ -1,33 +1,33 @@
-"""What a person writes who has no pipeline tool: the same work, in one process, nothing skipped.
+"""The work of the stages in one process, as a plain script does it, with nothing skipped.
 
-python bare.py            everything after the fetch
-python bare.py finetune   what another learning rate of the letters changes
+python bare.py              everything after the fetch
+python bare.py fine_tune    what another learning rate of the letters changes
 """
 
 import sys
 
-from stages.ascii_letter import build_tarball, fine_tune
-from stages.ascii_letter import evaluate as evaluate_letters
-from stages.ascii_letter import write_tfrecords as write_letters
-from stages.mistakes import show
-from stages.mnist import evaluate as evaluate_digits
-from stages.mnist import train, write_tfrecords
-from stages.transfer import measure_curve
+from stages import (
+    build_ascii_tarball,
+    evaluate,
+    export_web,
+    fine_tune_ascii,
+    train_mnist,
+    transfer_curve,
+    write_tfrecords,
+)
 
 
-def main(finetune_only: bool) -> None:
-    if not finetune_only:
-        write_tfrecords.main()
-        build_tarball.main()
-        write_letters.main()
-        train.main()
-    fine_tune.main()
-    evaluate_digits.main()
-    evaluate_letters.main()
-    show.main()
-    if not finetune_only:
-        measure_curve.main()
+def main(fine_tune_only: bool) -> None:
+    if not fine_tune_only:
+        write_tfrecords.main("mnist")
+        build_ascii_tarball.main()
+        write_tfrecords.main("ascii_letter")
+        train_mnist.main()
+        transfer_curve.main()
+    fine_tune_ascii.main()
+    evaluate.main()
+    export_web.main()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] == ["finetune"])
+    main(sys.argv[1:] == ["fine_tune"])

@@ -1,80 +1,65 @@
-"""How fast it trains."""
+"""The speed of training, compared with the machine's peak and with plain Keras and PyTorch."""
 
-from __future__ import annotations
-
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import stream_batches
-from stages.mnist.evaluation import evaluate
-from stages.mnist.training import train
+from letterpress.evaluation.metrics import evaluate
+from letterpress.mnist.config import MnistConfig
+from letterpress.records.read import stream_batches
+from letterpress.training.loop import train
+from tests.benchmarks import networks
 from tests.benchmarks.conftest import RECORDS, Measured, Measuring
-from tests.benchmarks.networks import (
-    compiled,
-    flop_of_an_image,
-    in_memory,
-    peak_flops,
-    second_epoch,
-    second_epoch_of_fit,
-    seconds_of,
-    torch_epoch,
-)
 
 
 @pytest.fixture
 def ours(config: MnistConfig, records: Path, tmp_path: Path) -> Measured:
-    """Seconds an image of the project's own training, an epoch in its full swing."""
-    return lambda: second_epoch(config, records, tmp_path / "curves") / config.n_train_samples
+    """Seconds per image of the project's own training, without start-up."""
+    return lambda: (
+        networks.second_epoch(config, records, tmp_path / "curves") / config.n_train_samples
+    )
 
 
 def test_share_of_peak(measuring: Measuring, config: MnistConfig, ours: Measured) -> None:
-    peak_flops(config)
+    flop = networks.flop_per_image(config)
+    networks.peak_flops(config)
     measuring.ratio(
         "FLOP/s of the MNIST epoch / the machine's peak",
         ours,
-        lambda: flop_of_an_image(config) / peak_flops(config),
+        lambda: flop / networks.peak_flops(config),
         unit="GFLOP/s",
-        per_second=flop_of_an_image(config) / 1e9,
-        floor=0.55,
-        aim=0.8,
-        rounds=3,
+        goals=(0.55, 0.8),
+        work=flop / 1e9,
     )
 
 
 def test_plain_keras(
     measuring: Measuring, config: MnistConfig, records: Path, ours: Measured
 ) -> None:
-    images, labels = in_memory(config, records)
-    keras_model = compiled(config)
+    images, labels = networks.in_memory(config, records)
+    model = networks.compiled(config)
     measuring.ratio(
         "images/s of the MNIST epoch / plain Keras fit",
         ours,
-        lambda: second_epoch_of_fit(keras_model, config.batch_size, images, labels) / len(images),
+        lambda: (
+            networks.second_epoch_of_fit(model, config.batch_size, images, labels) / len(images)
+        ),
         unit="images/s",
-        per_second=1,
-        floor=1.0,
-        aim=1.3,
-        rounds=3,
+        goals=(1.0, 1.3),
     )
 
 
 def test_plain_pytorch(
     measuring: Measuring, config: MnistConfig, records: Path, ours: Measured
 ) -> None:
-    torch = pytest.importorskip("torch", reason="PyTorch is absent: pip install torch")
-    epoch = torch_epoch(torch, config, *in_memory(config, records))
+    torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch")
+    epoch = networks.torch_epoch(torch, config, *networks.in_memory(config, records))
     measuring.ratio(
         "images/s of the MNIST epoch / plain PyTorch",
         ours,
         lambda: epoch() / config.n_train_samples,
         unit="images/s",
-        per_second=1,
-        floor=1.2,
-        aim=1.6,
-        rounds=3,
+        goals=(1.2, 1.6),
     )
 
 
@@ -83,23 +68,11 @@ def test_accuracy_after_one_epoch(
 ) -> None:
     if quick:
         pytest.skip("a whole epoch is not quick")
-    config = replace(mnist_config, n_epochs=1)
-    accuracies = []
-
-    def one_epoch() -> float:
-        seconds = seconds_of(
-            lambda: accuracies.append(
-                evaluate(
-                    train(config, RECORDS, tmp_path / "curves"),
-                    config,
-                    RECORDS.with_name("test"),
-                )[0]["accuracy"]
-            )
-        )
-        return seconds
-
-    measuring.seconds(one_epoch, rounds=1)
-    measuring.value("MNIST test accuracy after one epoch", accuracies[0], "", 0.988, 0.991)
+    config = mnist_config.replace(n_epochs=1)
+    classifier = train(config, RECORDS, tmp_path / "curves")
+    metrics, _ = evaluate(classifier, config, RECORDS.with_name("test"))
+    what = "MNIST test accuracy after one epoch"
+    measuring.value(what, metrics["accuracy"], unit="", goals=(0.988, 0.991))
 
 
 def test_loader(measuring: Measuring, mnist_config: MnistConfig, ours: Measured) -> None:
@@ -112,11 +85,8 @@ def test_loader(measuring: Measuring, mnist_config: MnistConfig, ours: Measured)
     load()
     measuring.ratio(
         "images/s of the loader alone / of the MNIST epoch",
-        lambda: seconds_of(load) / (n_batches * mnist_config.batch_size),
+        lambda: networks.seconds_of(load) / (n_batches * mnist_config.batch_size),
         ours,
         unit="images/s",
-        per_second=1,
-        floor=15,
-        aim=50,
-        rounds=3,
+        goals=(15, 50),
     )

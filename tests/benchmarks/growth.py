@@ -1,38 +1,35 @@
-"""One step with n letters, in a process of its own; prints what it took as JSON.
+"""Runs one step with N letters in a process of its own; prints its cost as JSON.
 
 python -m tests.benchmarks.growth tarball|records|loader FOLDER N
 """
-
-from __future__ import annotations
 
 import json
 import re
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
-from stages.ascii_letter.build_tarball import draw_letters, write_tarball
-from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.glyphs import split_families
-from stages.ascii_letter.tarball import read_examples, split_files
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.drawing import draw_letters, write_tarball
+from letterpress.ascii_letter.typefaces import split_families
+from letterpress.records.tarball import read_examples, split_files
 
-_most_own = 0
+_own_peak = 0
 
 
 def status(key: str) -> int:
-    """Returns a number of megabytes that Linux knows of this process."""
+    """Returns a value of /proc/self/status in megabytes."""
     found = re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
     assert found, key
     return int(found[1]) // 1024
 
 
 def watch() -> None:
-    """Notes the most memory of its own that the process has, without the code of libraries."""
-    global _most_own
+    """Records the peak of this process's own memory, without the code of libraries."""
+    global _own_peak
     while True:
-        _most_own = max(_most_own, status("RssAnon"))
+        _own_peak = max(_own_peak, status("RssAnon"))
         time.sleep(0.02)
 
 
@@ -40,9 +37,7 @@ def main(step: str, folder: Path, n: int) -> None:
     config = AsciiLetterConfig.from_yaml()
     per_class = n // config.n_classes
     n_train = per_class * 4 // 5
-    config = replace(
-        config,
-        # Enough room for a million different drawings.
+    config = config.replace(  # large enough for a million different drawings
         image_height=48,
         image_width=48,
         letter_size=24,
@@ -54,8 +49,8 @@ def main(step: str, folder: Path, n: int) -> None:
     )
     tarball = folder / "letters.tar"
     if step != "tarball":
-        from stages.mnist.dataset import stream_batches
-        from stages.mnist.records import write_splits
+        from letterpress.records.read import stream_batches
+        from letterpress.records.write import write_splits
     at_start = status("VmHWM")
     threading.Thread(target=watch, daemon=True).start()
     start = time.process_time()
@@ -73,17 +68,13 @@ def main(step: str, folder: Path, n: int) -> None:
         n_batches = config.n_train_samples // config.batch_size
         batches = stream_batches(folder / "tfrecords" / "train", config).take(n_batches)
         n = sum(len(labels) for _, labels, _ in batches)
-    seconds = time.process_time() - start
-    print(
-        json.dumps(
-            {
-                "microseconds": 1e6 * seconds / n,
-                "megabytes": status("VmHWM"),
-                "megabytes_at_start": at_start,
-                "own_megabytes": _most_own,
-            }
-        )
-    )
+    cost = {
+        "microseconds": 1e6 * (time.process_time() - start) / n,
+        "megabytes": status("VmHWM"),
+        "megabytes_at_start": at_start,
+        "own_megabytes": _own_peak,
+    }
+    print(json.dumps(cost))
 
 
 if __name__ == "__main__":

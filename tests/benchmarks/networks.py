@@ -1,6 +1,4 @@
-"""The network in Keras's and PyTorch's plainest way, and the work in it."""
-
-from __future__ import annotations
+"""The same network in plain Keras and PyTorch, and the FLOP of a training step."""
 
 import time
 from collections.abc import Callable
@@ -10,11 +8,11 @@ from unittest import mock
 
 import numpy as np
 
-from stages.mnist import training
-from stages.mnist.backend import keras, tf
-from stages.mnist.config import MnistConfig
-from stages.mnist.dataset import load_batches
-from stages.mnist.model import build_classifier
+from letterpress.core.tensorflow import keras, tf
+from letterpress.mnist.config import MnistConfig
+from letterpress.model.network import build_classifier
+from letterpress.records.read import load_batches
+from letterpress.training import loop
 
 
 def seconds_of(
@@ -22,7 +20,7 @@ def seconds_of(
     times: int = 1,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Returns the seconds that one call takes by the clock, the mean of some in a row."""
+    """Returns the mean seconds per call, over a number of calls in a row."""
     start = clock()
     for _ in range(times):
         function()
@@ -30,38 +28,39 @@ def seconds_of(
 
 
 def second_epoch(config: MnistConfig, records: Path, curves: Path) -> float:
-    """Trains for two epochs as the stage does; returns the seconds of the second."""
+    """Trains for two epochs as the stage does; returns the seconds of the second epoch."""
     ends: list[float] = []
-    log = training._log
+    log = loop._log
 
     def log_and_note(live: Any, logs: dict[str, float]) -> None:
         log(live, logs)
         ends.append(time.perf_counter())
 
-    with mock.patch.object(training, "_log", log_and_note):
-        training.train(config, records, curves)
+    with mock.patch.object(loop, "_log", log_and_note):
+        loop.train(config, records, curves)
     return ends[1] - ends[0]
 
 
 def in_memory(config: MnistConfig, records: Path) -> tuple[Any, Any]:
-    """Returns all images, float32 0..1, and labels, int64."""
+    """Returns all images, float32 0..1 [n, height, width, channels], and labels, int64 [n]."""
     images, labels, _ = zip(*load_batches(records, config).as_numpy_iterator(), strict=True)
     return np.concatenate(images), np.concatenate(labels)
 
 
-def compiled(config: MnistConfig, **options: Any) -> Any:
+def compiled(config: MnistConfig) -> Any:
     """Returns the project's classifier, compiled with the same optimizer at a constant rate."""
     classifier = build_classifier(config)
-    optimizer = keras.optimizers.get(config.optimizer)
-    loss = "sparse_categorical_crossentropy"
-    # Without XLA, as op determinism has it too: it is slower on a CPU.
-    defaults = {"metrics": ["accuracy"], "jit_compile": False}
-    classifier.compile(optimizer, loss, **(defaults | options))
+    classifier.compile(
+        keras.optimizers.get(config.optimizer),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # XLA is slower on a CPU
+    )
     return classifier
 
 
 def second_epoch_of_fit(classifier: Any, batch_size: int, *data: Any, **options: Any) -> float:
-    """Fits for two epochs; returns the seconds of the second."""
+    """Runs Keras's fit for two epochs; returns the seconds of the second epoch."""
     ends: list[float] = []
     note = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(time.perf_counter()))
     options |= {"shuffle": False} if len(data) == 1 else {"batch_size": batch_size}
@@ -70,7 +69,7 @@ def second_epoch_of_fit(classifier: Any, batch_size: int, *data: Any, **options:
 
 
 def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Callable[[], float]:
-    """Returns a function that trains the same network for an epoch in PyTorch, and its seconds."""
+    """Returns a function that trains the same network in PyTorch and returns the seconds per epoch."""
     height, width, channels = config.image_shape
     momentum = 1 - config.batch_norm_momentum
     n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
@@ -105,7 +104,7 @@ def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Ca
 
 
 class Operation(NamedTuple):
-    """An operation of a training step that multiplies."""
+    """A convolution or matrix product of a training step."""
 
     name: str
     run: Callable[[], object]
@@ -113,7 +112,7 @@ class Operation(NamedTuple):
 
 
 def operations(config: MnistConfig) -> list[Operation]:
-    """Returns the convolutions and the matrix products of a step, forward and backward."""
+    """Returns the convolutions and matrix products of a step, forward and backward."""
     n, (height, width, channels) = config.batch_size, config.image_shape
     conv1 = _convolution("conv1", (n, height, width, channels), 32)
     conv2 = _convolution("conv2", (n, height - 2, width - 2, 32), 64)
@@ -121,7 +120,7 @@ def operations(config: MnistConfig) -> list[Operation]:
     x, w, dy = (tf.random.normal(s) for s in ((n, n_features), (n_features, 128), (n, 128)))
     flop = 2 * n * n_features * 128
     return [
-        *conv1[:2],  # nothing needs the gradient of the images
+        *conv1[:2],  # the input gradient of the images is not needed
         *conv2,
         Operation("dense forward", lambda: tf.matmul(x, w), flop),
         Operation("dense filter gradient", lambda: tf.matmul(x, dy, transpose_a=True), flop),
@@ -151,13 +150,13 @@ def _convolution(name: str, shape: tuple[int, int, int, int], filters: int) -> l
     ]
 
 
-def flop_of_an_image(config: MnistConfig) -> float:
-    """Returns the FLOP of an image, forward and backward."""
+def flop_per_image(config: MnistConfig) -> float:
+    """Returns the FLOP per image, forward and backward."""
     return sum(operation.flop for operation in operations(config)) / config.batch_size
 
 
 def peak_flops(config: MnistConfig) -> float:
-    """Returns the highest FLOP/s of any of the operations, each some times in a row, warmed up."""
+    """Returns the highest FLOP/s of any operation: ten calls in a row, best of three."""
     return max(
         operation.flop / min(seconds_of(operation.run, 10) for _ in range(3))
         for operation in operations(config)

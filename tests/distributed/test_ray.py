@@ -1,101 +1,72 @@
-"""A map on a real Ray cluster gives what it gives here, a lost node included, and says as little."""
-
-from __future__ import annotations
+"""Jobs on a real Ray cluster give the results of local processes, even when a node is lost."""
 
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
-from tests.conftest import ROOT, Params, copy_project, write_digits
-from tests.distributed.conftest import Cluster, end
-from tests.mnist.test_files import contents
+from tests.conftest import ROOT, Params, copy_project
+from tests.core.test_files import contents
+from tests.distributed.conftest import Cluster, kill
 
 PROGRAM = """
-import json
-import os
-import sys
-import time
+import json, os, sys, time
 from pathlib import Path
-
 import numpy as np
-
-import stages.mnist.engine
-from stages.mnist.errors import PipelineError, run
-
-WORD = "one"
+from letterpress.core.errors import PipelineError, run
+from letterpress.jobs.map import map_jobs
+from letterpress.jobs.shards import Job
 
 
 def make(index, seconds, diary, inputs, outputs):
     with Path(diary).open("a") as file:
-        file.write(f"{index} {os.getpid()}\\n")
-    if index == 0:
-        time.sleep(seconds)  # ends after those that are begun later
-    time.sleep(seconds)
+        file.write(f"{index} {os.getpid()} {__file__}\\n")
+    time.sleep(seconds if index else 2 * seconds)  # the first job ends after later ones
     own, common = inputs
     if own.read_text() == "bad":
-        raise PipelineError(f"{own}: bad, in the folder {own.parent}: mend it")
-    assert [path.name for path in outputs] == ["small", "large"]
-    outputs[0].write_text(f"{index} {own.name} {own.read_text()} {common.read_bytes()[:3]!r}")
-    outputs[1].write_bytes(bytes([index]) * 300_000)
+        raise PipelineError(f"{own}: bad, in the folder {own.parent}")
+    small, large = outputs
+    small.write_text(f"{index} {own.name} {own.read_text()} {common.read_bytes()[:3]!r}")
+    large.write_bytes(bytes([index]) * 300_000)
     return index, common.parent.name, np.full(50_000, index)
 
 
-def where(inputs, outputs):
-    return WORD, stages.mnist.engine.__file__, os.getpid()
-
-
 def main():
-    from stages import trial  # by its name, as the jobs find it on a node
+    from letterpress import trial  # jobs on a node find the function by the module's name
 
-    n_jobs, seconds = int(sys.argv[1]), float(sys.argv[2])
-    if seconds < 0:
-        jobs = [stages.mnist.engine.Job((), (), ())] * n_jobs
-        print(json.dumps(list(stages.mnist.engine.map_jobs(trial.where, jobs))))
-        return
-    common = Path("in/common/data")
     jobs = []
-    for index in range(n_jobs):
-        out = Path(f"out/{index}")
-        out.mkdir(parents=True, exist_ok=True)
-        arguments = (index, seconds, str(Path("diary").resolve()))
-        files = Path(f"in/{index}/own"), common
-        jobs.append(stages.mnist.engine.Job(arguments, files, (out / "small", out / "large")))
-    results = []
-    for result in stages.mnist.engine.map_jobs(trial.make, jobs):
-        index, _, _ = result
-        assert (Path(f"out/{index}/large")).stat().st_size == 300_000
-        results.append(result)
-    print(json.dumps([[index, name, array.tolist()[::9999]] for index, name, array in results]))
+    for index, own in enumerate(sorted(Path("in").glob("?/own"))):
+        out = Path("out", str(index))
+        out.mkdir(parents=True)
+        arguments = index, float(sys.argv[1]), str(Path("diary").resolve())
+        jobs.append(Job(arguments, (own, Path("in/common")), (out / "small", out / "large")))
+    results = list(map_jobs(trial.make, jobs))
+    print(json.dumps(results, default=lambda array: array.tolist()[::9999]))
 
 
 if __name__ == "__main__":
     run(main, alone=False)
 """
-
-JOBS = 9
+N_JOBS = 9
+LOCAL = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
 
 
 def make_project(folder: Path) -> Path:
-    """Copies the code, with a stage of jobs that sleep, and makes their inputs."""
+    """Copies the library, adds a program whose jobs sleep, and writes their inputs."""
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "stages", folder / "stages", ignore=ignored)
-    (folder / "stages/trial.py").write_text(PROGRAM)
-    for index in range(JOBS):
+    shutil.copytree(ROOT / "letterpress", folder / "letterpress", ignore=ignored)
+    (folder / "letterpress/trial.py").write_text(PROGRAM)
+    for index in range(N_JOBS):
         (folder / f"in/{index}").mkdir(parents=True)
         (folder / f"in/{index}/own").write_text(f"input {index}")
-    (folder / "in/common").mkdir()
-    (folder / "in/common/data").write_bytes(bytes(range(256)) * 2000)
+    (folder / "in/common").write_bytes(bytes(range(256)) * 2000)
+    (folder / "diary").touch()
     return folder
 
 
@@ -104,44 +75,30 @@ def project(tmp_path: Path) -> Path:
     return make_project(tmp_path / "project")
 
 
-def start(
-    project: Path, environment: dict[str, str], n_jobs: int = JOBS, seconds: float = 0.1
-) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "stages.trial", str(n_jobs), str(seconds)],
-        cwd=project,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def start(project: Path, environment: dict[str, str], seconds: float) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "letterpress.trial", str(seconds)]
+    options: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, cwd=project, env=environment, **options)
 
 
 def finish(program: subprocess.Popen[str]) -> Any:
-    """Returns what a program prints last."""
-    said, errors = program.communicate(timeout=50)
-    assert program.returncode == 0, errors
-    assert errors == ""
-    return json.loads(said.splitlines()[-1])  # Ray may have said before that a node is lost
+    """Returns the last line that a program prints; Ray may have reported lost nodes before."""
+    out, errors = program.communicate(timeout=100)
+    assert (program.returncode, errors) == (0, "")
+    return json.loads(out.splitlines()[-1])
 
 
-def refusal(program: subprocess.Popen[str], seconds: float) -> str:
-    """The one line that a program says which must end in so many seconds."""
-    begun = time.monotonic()
-    said, errors = program.communicate(timeout=50)
-    assert time.monotonic() - begun < seconds
-    assert (program.returncode, said) == (1, "")
-    assert re.fullmatch("error: .+\n", errors), errors
-    return errors.removeprefix("error: ").removesuffix("\n")
+def started(project: Path) -> list[list[str]]:
+    """The jobs that were started: the index, process and source file of each."""
+    return [line.split() for line in (project / "diary").read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What the jobs return and write in processes of this machine."""
-    project = make_project(tmp_path_factory.mktemp("here") / "project")
-    results = finish(start(project, {k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"}))
-    made = contents(project / "out")
-    assert len(made) == 2 * JOBS
+def expected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, dict[str, bytes]]:
+    """What the jobs return and write in local processes."""
+    project = make_project(tmp_path_factory.mktemp("local") / "project")
+    results, made = finish(start(project, LOCAL, 0.1)), contents(project / "out")
+    assert [index for index, *_ in results] == list(range(N_JOBS))
     return results, made
 
 
@@ -149,139 +106,55 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_results_and_files_are_those_of_local_processes(
     cluster: Cluster, project: Path, expected: Any, kind: str
 ) -> None:
-    address = cluster.address if kind == "node" else cluster.client_address
-    results = finish(start(project, cluster.environment | {"RAY_ADDRESS": address}))
-    assert (results, contents(project / "out")) == expected
-    assert [index for index, *_ in results] == list(range(JOBS))
+    environment = dict(cluster.environment)
+    if kind == "client":
+        environment["RAY_ADDRESS"] = cluster.client_address
+    assert (finish(start(project, environment, 0.1)), contents(project / "out")) == expected
+    files = [Path(file) for *_, file in started(project)]
+    assert not any(file.is_relative_to(project) for file in files), "not the code that was sent"
 
 
-def node_of(cluster: Cluster, process: int) -> int | None:
-    """The number of the node that a process belongs to, if it is still there."""
-    try:
-        parents = psutil.Process(process).parents()
-    except psutil.NoSuchProcess:
-        return None
-    return next(
-        (i for i, node in enumerate(cluster.nodes) if node.pid in {p.pid for p in parents}), None
-    )
-
-
-def test_a_node_that_is_lost_in_mid_run_changes_nothing(
+def test_the_jobs_of_a_lost_node_are_retried(
     cluster: Cluster, project: Path, expected: Any
 ) -> None:
     victim = cluster.join()
-    number = cluster.nodes.index(victim)
-    program = start(project, cluster.environment, seconds=0.6)
-    diary = project / "diary"
+    program = start(project, cluster.environment, 0.6)
     lost: set[str] = set()
-    while not lost:  # until it is at work
+    while not lost:
         assert program.poll() is None, program.communicate()
         time.sleep(0.02)
-        lines = diary.read_text().splitlines() if diary.exists() else []
-        begun = [line.split() for line in lines]
-        lost = {index for index, process in begun if node_of(cluster, int(process)) == number}
-    end(victim)
+        processes = {str(process.pid) for process in victim.children(recursive=True)}
+        lost = {index for index, process, _ in started(project) if process in processes}
+    kill(victim)
     assert (finish(program), contents(project / "out")) == expected
-    begun_again = [line.split()[0] for line in diary.read_text().splitlines()]
-    assert all(begun_again.count(index) == 2 for index in lost)
-    assert len(begun_again) > JOBS
+    indices = [index for index, *_ in started(project)]
+    assert all(indices.count(index) == 2 for index in lost)
 
 
-STAGES = ("ascii_letter.build_tarball", "ascii_letter.write_tfrecords", "mnist.write_tfrecords")
-
-
-def make_data(folder: Path, params: Params, environment: dict[str, str]) -> Iterator[psutil.Popen]:
-    """Runs the stages that make data in shards; yields each while it runs."""
-    copy_project(folder, params)
-    write_digits(folder / "data/mnist/raw")
-    for stage in STAGES:
-        process = psutil.Popen(
-            [sys.executable, "-m", f"stages.{stage}"],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        yield process
-        _, errors = process.communicate(timeout=100)
-        assert (process.returncode, errors) == (0, "")
-
-
-def has_work(node: psutil.Popen) -> bool:
-    """Whether a process of the node calls the function of a job, whose name Ray gives it."""
-    with suppress(psutil.NoSuchProcess):
-        return any("ray::_call" in " ".join(p.cmdline()) for p in node.children(recursive=True))
-    return False
-
-
-def test_letters_and_records_are_the_same_bytes_though_a_node_is_lost(
+def test_letters_and_records_are_the_same_bytes(
     cluster: Cluster, tmp_path: Path, tiny_params: Params
 ) -> None:
-    tiny_params["n_shards"] = 6
-    tiny_params["ascii_letter"] |= {
-        "image_height": 48,
-        "image_width": 48,
-        "off_center": 16.0,
-        "n_images_per_class": 300,
-        "n_unseen_per_class": 30,
-    }
-    here = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    for _ in make_data(tmp_path / "here", tiny_params, here):
-        pass
-    victim = cluster.join()
-    lost = 0
-    for process in make_data(tmp_path / "there", tiny_params, cluster.environment):
-        while victim.is_running() and process.is_running() and not has_work(victim):
-            time.sleep(0.01)
-        if victim.is_running() and process.is_running():
-            end(victim)
-            lost += 1
-    assert lost == 1
-    made = contents(tmp_path / "there/data")
-    assert made == contents(tmp_path / "here/data")
-    assert sum(name.endswith("-of-00006.tfrecord") for name in made) == 5 * 6
+    for name, environment in (("local", LOCAL), ("cluster", cluster.environment)):
+        copy_project(tmp_path / name, tiny_params | {"n_shards": 3})
+        for stage in ("build_ascii_tarball", "write_tfrecords ascii_letter"):
+            command = [sys.executable, "-m", *f"stages.{stage}".split()]
+            subprocess.run(command, cwd=tmp_path / name, env=environment, check=True)
+    made = contents(tmp_path / "cluster/data")
+    assert made == contents(tmp_path / "local/data")
+    assert sum(name.endswith("-of-00003.tfrecord") for name in made) == 3 * 3
 
 
-def test_an_error_of_a_job_is_one_line_about_the_files_of_the_caller(
+def test_the_error_of_a_job_is_one_line_with_the_callers_paths(
     cluster: Cluster, project: Path
 ) -> None:
     (project / "in/3/own").write_text("bad")
-    line = "in/3/own: bad, in the folder in/3: mend it"
-    assert refusal(start(project, cluster.environment, n_jobs=4), 20) == line
+    program = start(project, cluster.environment, 0.1)
+    assert program.communicate() == ("", "error: in/3/own: bad, in the folder in/3\n")
 
 
-def test_two_programs_run_their_own_code_at_the_same_time(cluster: Cluster, tmp_path: Path) -> None:
-    programs = {}
-    for word in ("one", "two"):
-        project = make_project(tmp_path / word)
-        code = PROGRAM.replace('WORD = "one"', f'WORD = "{word}"')
-        (project / "stages/trial.py").write_text(code)
-        programs[word] = start(project, cluster.environment, n_jobs=2, seconds=-1)
-    for word, program in programs.items():
-        for found, file, process in finish(program):
-            assert found == word
-            assert not Path(file).is_relative_to(tmp_path), "it is not the copy that was sent"
-            assert process != program.pid
-
-
-def test_a_wrong_token_or_address_is_refused_at_once(cluster: Cluster, project: Path) -> None:
-    environments = {
-        "the cluster refuses the token": {"RAY_AUTH_TOKEN": "0" * 64},
-        "Connection refused": {"RAY_ADDRESS": "127.0.0.1:1"},
-        "HOST:PORT": {"RAY_ADDRESS": "local"},
-    }
-    for reason, change in environments.items():
-        line = refusal(start(project, cluster.environment | change), 20)
-        assert line.startswith(f"RAY_ADDRESS={change.get('RAY_ADDRESS', cluster.address)}: ")
-        assert reason in line
-    assert not (project / "diary").exists()
-
-
-def test_the_cluster_listens_to_this_machine_only(cluster: Cluster) -> None:
-    processes = [p for node in cluster.nodes if node.is_running() for p in node.children(True)]
-    ports = [
-        c.laddr.ip for p in processes for c in p.net_connections("tcp") if c.status == "LISTEN"
-    ]
-    assert ports
-    assert {ip.removeprefix("::ffff:") for ip in ports} == {"127.0.0.1"}
+def test_a_wrong_token_is_refused_in_one_line(cluster: Cluster, project: Path) -> None:
+    program = start(project, cluster.environment | {"RAY_AUTH_TOKEN": "0" * 64}, 0.1)
+    out, error = program.communicate(timeout=20)
+    assert (out, program.returncode, error.count("\n")) == ("", 1, 1)
+    address = cluster.environment["RAY_ADDRESS"]
+    assert f"RAY_ADDRESS={address}: no connection (authentication failed)" in error

@@ -1,6 +1,4 @@
-"""A project that is made up to its weights, and stages run in it as `python -m` runs them."""
-
-from __future__ import annotations
+"""A project that is complete up to its (untrained) weights, and stages run in it as `python -m` does."""
 
 import runpy
 import shutil
@@ -10,27 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from stages.ascii_letter import fine_tune
-from stages.ascii_letter.build_tarball import RAW as LETTERS
-from stages.ascii_letter.build_tarball import Letter, write_tarball
-from stages.ascii_letter.config import AsciiLetterConfig
-from stages.ascii_letter.write_tfrecords import main as write_letters
-from stages.mnist import train
-from stages.mnist.config import MnistConfig
-from stages.mnist.fetch import RAW as DIGITS
-from stages.mnist.model import build_classifier
-from stages.mnist.shards import shard_paths
-from stages.mnist.write_tfrecords import main as write_digit_records
-from tests.ascii_letter.test_tarball import SIDE, encode
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.drawing import Letter, write_tarball
+from letterpress.jobs.shards import shard_paths
+from letterpress.mnist.config import MnistConfig
+from letterpress.model.network import build_classifier
+from stages import write_tfrecords
+from stages.build_ascii_tarball import RAW as LETTERS
+from stages.fetch_mnist import RAW as DIGITS
+from stages.fine_tune_ascii import CLASSIFIER as LETTERS_CLASSIFIER
+from stages.train_mnist import CLASSIFIER, FEATURES
 from tests.conftest import Params, write_digits, write_params
-from tests.mnist.test_files import contents
+from tests.core.test_files import contents
+from tests.records.test_tarball import SIDE, encode
 
 N_PER_CLASS, N_UNSEEN = 8, 2
-Refusal = Callable[..., str]
+Refusal = Callable[[str], str]
 
 
 def letters(n_per_class: int, first: int) -> list[Letter]:
-    """Images of noise of the classes a, b and c."""
+    """Images of noise, of the classes a, b and c."""
     return [
         Letter(f"{name}/{i}.png", encode(first + 100 * label + i), "Lato", "Lato", "serif", "small")
         for i in range(n_per_class)
@@ -48,24 +45,21 @@ def _made(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Pat
         patch.chdir(folder)
         write_params(folder, params)
         write_digits(DIGITS)
-        write_digit_records()
-        for name, drawn in (
-            ("letters", letters(N_PER_CLASS, 0)),
-            ("unseen", letters(N_UNSEEN, 500)),
-        ):
+        for name, n, first in (("letters", N_PER_CLASS, 0), ("unseen", N_UNSEEN, 500)):
             (LETTERS / name).mkdir(parents=True)
-            write_tarball(shard_paths(LETTERS / name, ".tar", 1)[0], drawn)
-        write_letters()
+            write_tarball(shard_paths(LETTERS / name, ".tar", 1)[0], letters(n, first))
+        for pipeline in ("mnist", "ascii_letter"):
+            write_tfrecords.main(pipeline)
         digits = build_classifier(MnistConfig.from_yaml())
-        digits.save_weights(train.CLASSIFIER)
-        digits.get_layer("features").save_weights(train.FEATURES)
-        build_classifier(AsciiLetterConfig.from_yaml()).save_weights(fine_tune.CLASSIFIER)
+        digits.save_weights(CLASSIFIER)
+        digits.get_layer("features").save_weights(FEATURES)
+        build_classifier(AsciiLetterConfig.from_yaml()).save_weights(LETTERS_CLASSIFIER)
     return folder
 
 
 @pytest.fixture
 def made(_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project of its own for each test, and the current folder: data, records, (untrained) weights."""
+    """A copy of that project, which is the current folder."""
     folder = tmp_path / "project"
     shutil.copytree(_made, folder)
     monkeypatch.chdir(folder)
@@ -76,21 +70,23 @@ def made(_made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refusal(
     made: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Refusal:
-    """Runs a stage that must fail; returns the one line that it says. No file may have changed.
+    """Runs a stage that must fail and returns its one line. No file may have changed.
 
     It runs as `python -m` does, but in this process, which has imported TensorFlow already.
     """
 
-    def run(module: str) -> str:
+    def run(stage: str) -> str:
+        module, *arguments = stage.split()
         monkeypatch.delitem(sys.modules, module, raising=False)
-        before = contents(made)
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        before = contents(Path())
         capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
             runpy.run_module(module, run_name="__main__")
         out, err = capfd.readouterr()
         assert stop.value.code == 1
-        assert contents(made) == before
-        assert "data/" not in out  # the line of a stage that has written
+        assert contents(Path()) == before
+        assert "data/" not in out  # the last line of a stage that succeeds
         assert err.startswith("error: ")
         assert err.count("\n") == 1, err
         return err.removeprefix("error: ").rstrip()

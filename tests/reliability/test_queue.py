@@ -1,6 +1,4 @@
-"""Two workers of DVC's queue at once, with code that was edited between the experiments."""
-
-from __future__ import annotations
+"""Two queue workers at once, with code that was edited between the experiments."""
 
 import shutil
 import time
@@ -24,7 +22,7 @@ def lock_of(repository: Repository, experiment: str) -> str:
 def test_each_experiment_runs_its_own_code_and_gives_what_it_gives_alone(
     reproduced: Repository,
 ) -> None:
-    code = reproduced.folder / "stages/mnist/training.py"
+    code = reproduced.folder / "letterpress/training/loop.py"
     first = code.read_text(encoding="utf-8")
     codes = {"first": first, "second": first.replace("logs[name], 6", "logs[name], 3")}
     assert codes["second"] != first

@@ -1,352 +1,236 @@
-"""The report as its users get it: two commits of a real repository, and Markdown."""
-
-from __future__ import annotations
+"""The report as its readers get it: two commits of a real repository, and Markdown."""
 
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Callable
-from math import comb
 from pathlib import Path
-from typing import Any
 
 import pytest
+import yaml
 
+from letterpress.core.errors import PipelineError
 from tests.conftest import ROOT
-from tests.tools.conftest import PARAMS, Project
-from tools.report import LARGEST, MOST_ROWS, report
-from tools.revision import read_revision
+from tests.tools.conftest import N_IMAGES, Project
+from tools.report.revision import Revision, read_revision
+from tools.report.sections import LARGEST, MOST_ROWS, report
+from tools.verify import TRAINED, compare
 
 BASE = "origin/main"
-PREDICTIONS = "`letters, test`"
+VERDICTS = "Is it really better?"
+METRICS = "data/letters/metrics.json"
+PREDICTIONS = "data/letters/predictions.csv"
+CURVE = "data/letters/curves/plots/metrics/loss.tsv"
 
 
 def sections(base: str = BASE, head: str = "HEAD") -> dict[str, str]:
-    """The report's text by the title of its sections."""
+    """Returns the text of each section of the report."""
     text = report(read_revision(base), read_revision(head))
     return dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
 
 
-def run(*words: str, folder: Path, hash_seed: str = "0") -> subprocess.CompletedProcess[str]:
-    """Runs the report as a program."""
-    return subprocess.run(
-        [sys.executable, "-m", "tools.report", *words],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def run(base: str, out: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
+    command = [sys.executable, "-m", "tools.report", "--base", base, "--out", out]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def mcnemar(won: int, lost: int) -> float:
-    """The chance that a fair coin lands as unevenly: both tails of the binomial."""
-    n, fewer = won + lost, min(won, lost)
-    return min(1.0, sum(comb(n, k) for k in range(fewer + 1)) / float(2 ** (n - 1)))
+def test_a_commit_is_read_from_git_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run("rm dvc.lock")
+    project.write(METRICS, "{}")
+    monkeypatch.chdir(project.folder / "stages")
+    revision = read_revision("HEAD")
+    assert revision.params == {"seed": 1, "learning_rate": 0.00001, "letters.size": 32}
+    assert sorted(revision.stages) == ["evaluate", "train", "write@letters"]
+    assert revision.metrics == {(METRICS, "accuracy"): 0.75, (METRICS, "loss"): 2.5}
+    assert len(revision.predictions[PREDICTIONS]) == N_IMAGES
+    assert revision.curves == {"letters": [2.5, 1.25]}
 
 
-def test_a_change_that_helps_is_better(project: Project) -> None:
-    wrong = [*range(60), *range(200, 212)]
+def test_an_improvement_shows_in_every_section(project: Project) -> None:
     project.params["learning_rate"] = 0.1
-    project.data["data/letters/weights.h5"] = "other weights"
-    project.write_results(wrong, losses=[2.5, 0.5])
-    project.reproduce()
+    project.write_results([*range(60), *range(200, 212)], losses=[2.5, 0.5])
+    project.reproduce(weights="better weights")
     found = sections()
-    assert (
-        f"| {PREDICTIONS} | 75.00 (70.53 to 78.99) | 82.00 (77.94 to 85.45) | +7.00 "
-        f"| **better** (40 won, 12 lost, p = {mcnemar(40, 12):.3g}, paired) |"
-    ) in found["Is it really better?"]
-    assert (
-        "| `data/letters/metrics.json` | `accuracy` | 0.75 | 0.82 | +0.070000 |"
-        in (found["Metrics"])
-    )
+    # p is the sum of comb(52, k) for k <= 12, over 2**51: both tails of a fair coin.
+    verdict = "**better** (40 won, 12 lost, p = 0.000128, paired)"
+    accuracies = "| 75.00 (70.53 to 78.99) | 82.00 (77.94 to 85.45) | +7.00 |"
+    assert f"| `letters, test` {accuracies} {verdict} |" in found[VERDICTS]
+    assert f"| `{METRICS}` | `accuracy` | 0.75 | 0.82 | +0.070000 |" in found["Metrics"]
     assert "| `learning_rate` | `1e-05` | `0.1` |" in found["Params"]
-    assert (
-        "| `train` | `params.yaml` | `data/letters/curves`, `data/letters/weights.h5` |"
-        in (found["Stages"])
-    )
+    made = "`data/letters/curves`, `data/letters/weights.h5`"
+    assert f"| `train` | `params.yaml` | {made} |" in found["Stages"]
     assert "write@letters" not in found["Stages"]
+    assert "| `letters, test` | `A` | `C` | 50 | 36 |" in found["Confusions that moved most"]
+    chart = re.findall(r"```mermaid\n(.*?)```", found["Training loss"], re.DOTALL)[0]
+    assert "`letters`: before in grey, after in blue" in found["Training loss"]
+    axes = ["xychart-beta", '  x-axis "epoch" 1 --> 2', '  y-axis "loss"']
+    assert chart.splitlines()[1:] == [*axes, "  line [2.5, 1.25]", "  line [2.5, 0.5]"]
 
 
-def test_a_change_that_hurts_is_worse(project: Project) -> None:
-    project.write_results(range(140))
+def test_worse_and_undecided_results_and_unusual_curves(project: Project) -> None:
+    project.write_results(range(140), losses=[2.0, 1.0, 0.5])
     project.reproduce()
-    verdict = sections()["Is it really better?"]
-    assert f"-10.00 | **worse** (0 won, 40 lost, p = {mcnemar(0, 40):.3g}, paired) |" in verdict
-
-
-def test_a_change_that_does_nothing_is_told_as_such_in_all_sections(project: Project) -> None:
-    project.write("README.md", "Other words\n")
-    project.commit()
-    found = sections()
-    verdict = found.pop("Is it really better?")
-    assert "+0.00 | no evidence of a difference (0 won, 0 lost, p = 1, paired) |" in verdict
-    assert len(found) == 5
-    for title, text in found.items():
-        assert text.strip() == "No change.", title
-
-
-def test_a_higher_accuracy_alone_is_no_evidence(project: Project) -> None:
-    project.write_results([*range(91), *range(200, 205)])
-    project.reproduce()
-    p = mcnemar(9, 5)
-    assert p == pytest.approx(0.424, abs=0.001)
-    verdict = sections()["Is it really better?"]
-    assert f"+1.00 | no evidence of a difference (9 won, 5 lost, p = {p:.3g}, paired)" in verdict
-
-
-def test_other_test_images_under_the_same_names_are_not_paired(project: Project) -> None:
-    project.params["seed"] = 2
-    project.data["data/letters/tfrecords/test"] = "other records"
-    project.data["data/letters/tfrecords"] = "other records.dir"
-    project.write_results(range(60))
-    project.reproduce()
-    found = sections()
-    assert "| `seed` | `1` | `2` |" in found["Params"]
-    verdict = found["Is it really better?"]
-    assert "unpaired: the test images are not the same" in verdict
-    assert "**better** (p = " in verdict
-    assert "won" not in verdict
-
-
-def test_images_whose_records_are_not_in_the_lock_are_not_paired(project: Project) -> None:
-    stages = project.pipeline["stages"]
-    stages["evaluate"]["deps"].remove("data/letters/tfrecords/test")
-    project.reproduce()
-    project.write("README.md", "Other words\n")
-    project.commit()
-    assert "unpaired" in sections("HEAD~1")["Is it really better?"]
-
-
-def test_a_commit_whose_records_were_files_can_be_compared_with(project: Project) -> None:
-    """The older layout; nobody can tell that the images are the same."""
-    older = {f"data/letters/tfrecords/{split}": f"{split}.tfrecord" for split in ("test", "train")}
-    stages = project.pipeline["stages"]
-    for path, name in older.items():
-        file = f"data/letters/tfrecords/{name}"
-        project.data[file] = project.data[path]
-        for stage in ("train", "evaluate"):
-            stages[stage]["deps"] = [file if d == path else d for d in stages[stage]["deps"]]
-    project.reproduce()
-    project.git("revert", "--no-edit", "--no-commit", "HEAD")
-    project.write_results(range(60))
-    new = Project(project.folder)
-    new.reproduce()
-    found = sections("HEAD~1")
-    assert "unpaired: the test images are not the same" in found["Is it really better?"]
-    assert "`data/letters/tfrecords/test.tfrecord`" in found["Stages"]
-    assert "`data/letters/tfrecords/test`" in found["Stages"]
-
-
-def test_the_confusions_that_moved_most_come_first(project: Project) -> None:
-    project.write_results([*range(0, 100, 2), *range(1, 21, 2), *range(200, 300, 2)])
-    project.reproduce()
-    rows = sections()["Confusions that moved most"].splitlines()[3:]
-    assert rows == [
-        f"| {PREDICTIONS} | `A` | `C` | 50 | 100 |",
-        f"| {PREDICTIONS} | `B` | `C` | 50 | 10 |",
-    ]
-
-
-def test_the_training_loss_is_drawn_before_and_after(project: Project) -> None:
-    project.write_results(range(100), losses=[2.0, 1.0])
-    project.reproduce()
-    text = sections()["Training loss"]
-    assert "`letters`: before in grey, after in blue" in text
-    (chart,) = re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL)
-    assert chart.splitlines()[1:] == [
-        "xychart-beta",
-        '  x-axis "epoch" 1 --> 2',
-        '  y-axis "loss"',
-        "  line [2.5, 1.25]",
-        "  line [2, 1]",
-    ]
-
-
-def test_losses_of_another_number_of_epochs_share_no_axis_of_epochs(project: Project) -> None:
-    project.write_results(range(100), losses=[2.0, 1.0, 0.5])
-    project.reproduce()
+    worse = "-10.00 | **worse** (0 won, 40 lost, p = 1.82e-12, paired)"
+    assert worse in sections()[VERDICTS]
     assert 'x-axis "% of training" 0 --> 100' in sections()["Training loss"]
-
-
-def test_a_loss_that_is_not_finite_is_not_drawn(project: Project) -> None:
-    project.write_results(range(100), losses=[2.0, float("nan")])
+    project.write_results([*range(91), *range(200, 205)], losses=[2.0, float("nan")])
     project.reproduce()
-    text = sections()["Training loss"]
-    assert "The loss is not finite." in text
-    assert "mermaid" not in text
+    undecided = "no evidence of a difference (9 won, 5 lost, p = 0.424, paired)"
+    assert f"+1.00 | {undecided}" in sections()[VERDICTS]
+    assert "The loss is not finite." in sections()["Training loss"]
+    assert "mermaid" not in sections()["Training loss"]
 
 
-def add_pipeline(project: Project) -> None:
-    """A third pipeline: a stage with a metric, predictions and a curve of its own."""
-    outs = ["metrics.json", "predictions.csv", "curves"]
-    for out in outs:
-        source, target = (project.folder / "data" / name / out for name in ("letters", "kana"))
-        if source.is_dir():
-            source = source / "plots/metrics/loss.tsv"
-            target = target / "plots/metrics/loss.tsv"
-        project.write(target.relative_to(project.folder).as_posix(), source.read_text())
-    project.pipeline["stages"]["kana"] = {
-        "cmd": "python -m stages.kana",
-        "deps": ["stages/reader.py"],
-        "outs": [{f"data/kana/{out}": {"cache": False}} for out in outs],
-    }
-    project.pipeline["metrics"].append("data/kana/metrics.json")
+def test_images_that_may_differ_are_not_paired(project: Project) -> None:
+    project.write_results(range(60))
+    project.reproduce(test="other records")
+    assert "**better** (p = " in sections()[VERDICTS]
+    assert "unpaired: the test images are not the same" in sections()[VERDICTS]
+    project.stages["evaluate"]["deps"].remove("data/letters/tfrecords/test")
     project.reproduce()
+    assert "unpaired" in sections("HEAD")[VERDICTS]
 
 
-@pytest.mark.parametrize("word", ["new", "removed"])
-def test_what_is_on_one_side_only_is_shown(word: str, project: Project) -> None:
-    add_pipeline(project)
-    found = sections() if word == "new" else sections("HEAD", BASE)
-    values = "|  | 0.75 |" if word == "new" else "| 0.75 |  |"
-    assert f"`data/kana/metrics.json` | `accuracy` {values} {word} |" in found["Metrics"]
-    assert f"{word}, nothing to compare with" in found["Is it really better?"]
-    assert f"| `kana` | {word} |" in found["Stages"]
-    assert ("after in blue" if word == "new" else "before in grey") in found["Training loss"]
-    assert found["Training loss"].count("  line [") == 1
-
-
-def test_thousands_of_changed_params_leave_room_for_the_rest(project: Project) -> None:
-    project.params |= {f"key_{i:04}": f"{i} " * 30 for i in range(3000)}
+def test_a_new_pipeline_is_shown_the_same_in_every_process(project: Project) -> None:
     project.write_results(range(60), losses=[2.0, 1.0])
+    project.write_results(range(100), name="kana")
+    outs = [f"data/kana/{name}" for name in ("metrics.json", "predictions.csv", "curves")]
+    project.stages["kana"] = {"cmd": "true", "outs": [{out: {"cache": False}} for out in outs]}
+    project.pipeline["metrics"].append(outs[0])
     project.reproduce()
+    for word, values, side, commits in (
+        ("new", "|  | 0.75 |", "after in blue", (BASE, "HEAD")),
+        ("removed", "| 0.75 |  |", "before in grey", ("HEAD", BASE)),
+    ):
+        found = sections(*commits)
+        assert f"`data/kana/metrics.json` | `accuracy` {values} {word} |" in found["Metrics"]
+        assert f"{word}, nothing to compare with" in found[VERDICTS]
+        assert f"| `kana` | {word} |" in found["Stages"]
+        assert f"`kana`: {side}\n" in found["Training loss"]
+        for title in (VERDICTS, "Metrics", "Stages"):
+            rows = re.findall(r"^\| `.*", found[title], re.MULTILINE)
+            assert rows == sorted(rows)
+    done = run(BASE, "report.md")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     text = report(read_revision(BASE), read_revision("HEAD"))
-    assert len(text.encode()) < LARGEST < 65_536
-    assert f"And {3000 - MOST_ROWS} more." in text
-    assert "**better**" in text
-    assert text.rstrip().endswith("```")
+    assert Path("report.md").read_text(encoding="utf-8") == text
 
 
-def test_a_report_that_is_still_too_long_loses_whole_sections_and_says_so(
+def test_long_and_hostile_params_leave_room_for_the_rest(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.report.LARGEST", 1500)
-    project.params |= {f"key_{i:04}": "x" * 100 for i in range(100)}
-    project.write_results(range(60), losses=[2.0, 1.0])
+    project.params |= {f"key_{i:04}": f"{i} " * 30 for i in range(3000)}
+    project.params["a|b"] = "`</td>` @everyone\n| c"
     project.reproduce()
-    text = report(read_revision(BASE), read_revision("HEAD"))
+    revisions = read_revision(BASE), read_revision("HEAD")
+    text = report(*revisions)
+    assert len(text.encode()) < LARGEST < 65_536
+    assert "| `a\\|b` | `none` | `'</td>' @everyone \\| c` |" in text
+    assert f"And {3001 - MOST_ROWS} more." in text
+    assert "## Training loss" in text
+    monkeypatch.setattr("tools.report.sections.LARGEST", 1500)
+    text = report(*revisions)
     assert len(text) < 1500
-    assert "**better**" in text
-    assert "mermaid" not in text
+    assert VERDICTS in text
     assert text.endswith("*The last sections were left out: a comment cannot be longer.*\n")
 
 
-def test_nothing_that_a_change_names_breaks_the_table(project: Project) -> None:
-    project.params["a|b"] = "`</td>` @everyone\n| c"
-    project.reproduce()
-    assert "| `a\\|b` | `none` | `'</td>' @everyone \\| c` |" in sections()["Params"]
-
-
-def test_the_report_is_sorted_and_the_same_in_every_process(
-    project: Project, tmp_path: Path
-) -> None:
-    project.params = {f"{name}.{i}": i for name in "zebra" for i in range(8)} | PARAMS
-    add_pipeline(project)
-    project.write_results(range(60), losses=[2.0, 1.0])
-    project.reproduce()
-    done = [
-        run("--base", BASE, "--head", "HEAD", folder=project.folder, hash_seed=seed)
-        for seed in ("1", "2")
-    ]
-    assert [(d.returncode, d.stderr) for d in done] == [(0, ""), (0, "")]
-    assert done[0].stdout == done[1].stdout == report(read_revision(BASE), read_revision("HEAD"))
+def test_uncommitted_changes_and_equal_commits_are_reported(project: Project) -> None:
+    project.params["seed"] = 2
+    project.write_yaml()
+    done = run(BASE, "report.md")
+    first, second = Path("report.md").read_text(encoding="utf-8").split("\n\n")[:2]
+    assert first.startswith("> **the workspace has uncommitted changes; this report compares ")
+    assert second.startswith("> **base and head are the same commit ")
+    warnings = [f"warning: {note[4:-2]}" for note in (first, second)]
+    assert (done.returncode, done.stderr.splitlines()) == (0, warnings)
     found = sections()
-    for title in ("Is it really better?", "Metrics", "Params", "Stages"):
-        rows = re.findall(r"^\| `.*", found[title], re.MULTILINE)
-        assert rows == sorted(rows), title
-        assert len(rows) > 1, title
+    assert "no evidence of a difference (0 won, 0 lost, p = 1, paired)" in found.pop(VERDICTS)
+    assert [text.strip() for text in found.values()] == ["No change."] * 5
 
 
-def test_the_report_is_written_to_a_file(project: Project, tmp_path: Path) -> None:
-    out = tmp_path / "report.md"
-    done = run("--base", BASE, "--out", str(out), folder=project.folder)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert out.read_text() == report(read_revision(BASE), read_revision("HEAD"))
+TWICE = "filename,actual,predicted\na,b,b\na,b,c\n"
+EDITS: dict[str, tuple[Callable[[Project], object], str]] = {
+    "code": (lambda p: p.write("stages/train.py", "edited"), "stage train changed"),
+    "no code": (lambda p: p.run("rm stages/train.py"), "stages/train.py: no such file"),
+    "param": (lambda p: p.params["letters"].update(size=64), "stage write@letters changed"),
+    "metric": (lambda p: p.write(METRICS, '{"accuracy": 1}'), "stage evaluate changed"),
+    "no predictions": (lambda p: p.run(f"rm {PREDICTIONS}"), f"{PREDICTIONS}: not readable"),
+    "command": (lambda p: p.stages["train"].update(cmd="true"), "stage train changed"),
+    "out": (lambda p: p.stages["train"]["outs"].append("more.h5"), "it lacks more.h5 of stage"),
+    "new stage": (lambda p: p.stages.update(more={"cmd": "true", "outs": ["x"]}), "it lacks x of"),
+    "no stage": (lambda p: p.stages.pop("evaluate"), "dvc.yaml has no stage evaluate"),
+    "no metrics": (lambda p: p.pipeline.update(metrics=[]), "dvc.yaml: no metrics"),
+    "weights": (lambda p: p.reproduce("evaluate", weights="x"), "stage evaluate changed"),
+    "not JSON": (lambda p: p.write(METRICS, "{"), "JSONDecodeError"),
+    "no numbers": (lambda p: p.write(METRICS, '{"text": "x", "ok": true}'), "no metrics"),
+    "no column": (lambda p: p.write(PREDICTIONS, "filename,actual\na,b\n"), "without actual or"),
+    "twice": (lambda p: p.write(PREDICTIONS, TWICE), "duplicate filename"),
+    "no number": (lambda p: p.write(CURVE, "loss\nlow\n"), "could not convert"),
+    "no loss": (lambda p: p.write(CURVE, "step\n1\n"), f"{CURVE}: not readable (KeyError"),
+    "not UTF-8": (lambda p: p.params.update(a="\udcff"), "params.yaml: not readable as YAML"),
+    "link": (lambda p: p.run(f"ln -sf /etc/passwd {PREDICTIONS}"), "absolute path"),
+}
 
 
-def break_dvc_yaml(project: Project) -> None:
-    project.write("dvc.yaml", "stages: [\n")
-
-
-def delete_metrics(project: Project) -> None:
-    (project.folder / "data/letters/metrics.json").unlink()
-
-
-def delete_predictions(project: Project) -> None:
-    (project.folder / "data/letters/predictions.csv").unlink()
-
-
-def edit_code(project: Project) -> None:
-    project.write("stages/evaluate.py", "edited\n")
-
-
-def add_a_stage(project: Project) -> None:
-    stage: dict[str, Any] = {"cmd": "true", "deps": ["stages/reader.py"], "outs": ["data/x"]}
-    project.pipeline["stages"]["more"] = stage
-    project.write_dvc_yaml()
-
-
-def declare_no_metrics(project: Project) -> None:
-    project.pipeline["metrics"] = []
-    project.write_dvc_yaml()
-
-
-def empty_metrics(project: Project) -> None:
-    project.write("data/letters/metrics.json", "{}")
-    project.write_lock()
-
-
-def nothing(project: Project) -> None:
-    pass
-
-
-@pytest.mark.parametrize(
-    ("base", "edit", "named"),
-    [
-        ("nowhere", nothing, "nowhere: no commit here: see git log"),
-        (BASE, break_dvc_yaml, "HEAD: dvc.yaml is broken"),
-        (BASE, delete_metrics, "HEAD: data/letters/metrics.json, which evaluate names, is missing"),
-        (BASE, delete_predictions, "predictions.csv, which evaluate names, is missing"),
-        (BASE, edit_code, "HEAD: stages/evaluate.py is not the file of evaluate in dvc.lock"),
-        (BASE, add_a_stage, "HEAD: dvc.yaml and dvc.lock do not both have more"),
-        (BASE, declare_no_metrics, "HEAD: dvc.yaml has no metrics"),
-        (BASE, empty_metrics, "HEAD: data/letters/metrics.json has no metrics"),
-    ],
-)
-def test_what_cannot_be_compared_fails_with_one_line(
-    base: str, edit: Callable[[Project], None], named: str, project: Project, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", EDITS)
+def test_results_that_do_not_belong_to_the_commit_are_an_error(name: str, project: Project) -> None:
+    edit, problem = EDITS[name]
     edit(project)
+    project.write_yaml()
     project.commit()
-    out = tmp_path / "report.md"
-    assert_fails(run("--base", base, "--out", str(out), folder=project.folder), named)
-    assert not out.exists()
+    assert_error("HEAD", problem)
 
 
-def test_the_other_side_fails_as_well(project: Project) -> None:
-    break_dvc_yaml(project)
+def assert_error(name: str, problem: str) -> None:
+    with pytest.raises(PipelineError) as caught:
+        read_revision(name)
+    assert re.fullmatch(f"{name}: .*{re.escape(problem)}.*", str(caught.value))
+
+
+def test_an_error_is_one_line_and_writes_nothing(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert_error("--all", "no such commit. See `git log`")
     project.commit()
-    done = run("--base", "HEAD", "--head", BASE, folder=project.folder)
-    assert_fails(done, "HEAD: dvc.yaml is broken")
+    project.run(f"git clone --quiet --depth 1 file://{project.folder} ../shallow")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    for folder, problem in (("shallow", "The clone is shallow"), ("empty", "not a git repository")):
+        monkeypatch.chdir(tmp_path / folder)
+        done = run("HEAD~1", "report.md")
+        assert done.returncode == 1
+        assert re.fullmatch(f"error: HEAD~1: .*{problem}.*\n", done.stderr)
+        assert not Path("report.md").exists()
 
 
-def test_a_shallow_clone_fails(project: Project, origin: Path, tmp_path: Path) -> None:
-    words = ["git", "clone", "--quiet", "--depth", "1", f"file://{origin}", "shallow"]
-    subprocess.run(words, cwd=tmp_path, check=True)
-    done = run("--base", "HEAD~1", folder=tmp_path / "shallow")
-    assert_fails(done, "HEAD~1: no commit here: the clone is shallow, fetch its history")
+def revision(records: str, weights: str, **metrics: float) -> Revision:
+    stages = {
+        "write_tfrecords@letters": {"outs": [{"path": "data/tfrecords", "md5": records}]},
+        "train_mnist": {"outs": [{"path": "data/weights.h5", "md5": weights}]},
+    }
+    return Revision("", {}, stages, {}, {("m.json", key): metrics[key] for key in metrics}, {}, {})
 
 
-def test_a_folder_without_git_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert_fails(run("--base", "main", folder=tmp_path), "not a git repository")
-
-
-def assert_fails(done: subprocess.CompletedProcess[str], named: str) -> None:
-    assert done.returncode != 0
-    assert done.stdout == ""
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("error: ")
-    assert named in line
+def test_verify_wants_equal_data_and_close_metrics(capsys: pytest.CaptureFixture[str]) -> None:
+    committed = revision("1", "2", accuracy=0.9, transfer_gain=0.05)
+    assert compare(committed, committed) == []
+    assert compare(committed, revision("1", "9", accuracy=0.915, transfer_gain=0.14)) == []
+    printed = capsys.readouterr().out
+    assert "differs: data/weights.h5" in printed
+    assert "m.json accuracy: 0.9 -> 0.915" in printed
+    for made, problem in (
+        (
+            revision("9", "2", accuracy=0.9, transfer_gain=0.05),
+            "write_tfrecords@letters: other data",
+        ),
+        (revision("1", "2", accuracy=0.8, transfer_gain=0.05), "accuracy is more than"),
+        (revision("1", "2", accuracy=float("nan"), transfer_gain=0.05), "accuracy is more than"),
+        (revision("1", "2", accuracy=0.9, transfer_gain=0.16), "transfer_gain is more than"),
+        (revision("1", "2", accuracy=0.9), "transfer_gain is more than"),
+    ):
+        (failure,) = compare(committed, made)
+        assert problem in failure
+    assert set(TRAINED) <= yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"].keys()

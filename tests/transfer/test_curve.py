@@ -1,85 +1,127 @@
-"""The points are measured in processes of their own, and what they say is computed right."""
+"""The points of the curve, the gains, and the stage whose table, plot and metrics agree."""
 
-from __future__ import annotations
-
-from dataclasses import replace
-from itertools import starmap
+import csv
+import json
+import shutil
+from itertools import product, starmap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
-from stages.mnist.errors import PipelineError
-from stages.transfer import curve
-from stages.transfer.curve import STARTS, Point, mean_interval, measure_points, transfer_gains
-from tests.transfer.conftest import N_TRAIN, Inputs, use_processes
-
-
-def test_what_a_process_refuses_is_told_as_it_is(
-    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_processes(monkeypatch, 1)
-    transfer = replace(inputs.transfer, labels_per_class=[1, N_TRAIN + 1])
-    with pytest.raises(PipelineError) as refused:
-        next(measure_points(inputs.config, transfer, inputs.train.parent, inputs.features))
-    assert str(refused.value) == (
-        f"{inputs.train} has 6 letters of some class, the section transfer of params.yaml asks "
-        "for 7: lower labels_per_class or n_unseen_per_class"
-    )
+from letterpress.core.errors import PipelineError
+from letterpress.transfer import curve
+from letterpress.transfer.curve import (
+    STARTS,
+    Point,
+    mean_interval,
+    measure_points,
+    plot_points,
+    transfer_gains,
+)
+from stages.transfer_curve import FEATURES, RESULTS, main
+from tests.transfer.conftest import CONFIG, TRANSFER, patch_threads
 
 
-def test_each_accuracy_comes_with_its_number_of_labels_start_and_seed(
-    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_points_keep_their_labels_start_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     def measure(*arguments: Any) -> list[float]:
-        _, transfer, records, features, start, seed = arguments
-        assert (records, features) == (Path("records"), Path("features"))
-        return [accuracy(n, start, seed) for n in transfer.labels_per_class]
+        assert arguments[:4] == (CONFIG, TRANSFER, Path("records"), Path("features"))
+        return [accuracy(n, *arguments[4:]) for n in TRANSFER.labels_per_class]
 
     def accuracy(n_labels: int, start: str, seed: int) -> float:
         return n_labels / 100 + STARTS.index(start) / 1000 + seed / 10000
 
-    monkeypatch.setattr(curve, "local_map", starmap)
-    monkeypatch.setattr(curve, "_measure", measure)
-    transfer = replace(inputs.transfer, labels_per_class=[20, 3, 7], n_seeds=3)
-    points = list(measure_points(inputs.config, transfer, Path("records"), Path("features")))
-    expected = {(n, start, seed) for n in (20, 3, 7) for start in STARTS for seed in range(3)}
-    assert {point[:3] for point in points} == expected
-    assert len(points) == len(expected)
-    for point in points:
-        assert point.accuracy == accuracy(*point[:3])
-
-
-def points_of(accuracies: dict[tuple[int, str], list[float]]) -> list[Point]:
-    return [
-        Point(n, start, seed, accuracy)
-        for (n, start), values in accuracies.items()
-        for seed, accuracy in enumerate(values)
-    ]
+    monkeypatch.setattr("letterpress.transfer.curve.local_map", starmap)
+    monkeypatch.setattr("letterpress.transfer.curve._measure", measure)
+    points = measure_points(CONFIG, TRANSFER, Path("records"), Path("features"))
+    keys = set(product(TRANSFER.labels_per_class, STARTS, (0, 1)))
+    assert {point[:3]: point.accuracy for point in points} == {key: accuracy(*key) for key in keys}
+    assert len(points) == len(keys)
 
 
 def test_the_gain_is_the_mean_of_the_paired_differences_with_their_interval() -> None:
-    points = points_of(
-        {
-            (10, "scratch"): [0.50, 0.60, 0.70],
-            (10, "pretrained"): [0.60, 0.62, 0.73],
-            (10, "frozen"): [0.0, 0.0, 0.0],  # not asked for
-            (2, "pretrained"): [0.2, 0.1, 0.0],
-            (2, "scratch"): [0.2, 0.1, 0.0],
-        }
-    )
-    gains = transfer_gains(points[::-1])
-    assert list(gains) == ["labels_2", "labels_10"]
-    # The differences are 0.10, 0.02 and 0.03: mean 0.05; squares of what is off the mean
-    # 0.0025 + 0.0009 + 0.0004 = 0.0038, /2 = 0.0019; 4.3027 is t of 2 degrees, in any table.
-    half = 4.302653 * (0.0019 / 3) ** 0.5
-    assert gains["labels_10"] == {
-        "transfer_gain": pytest.approx(0.05),
-        "transfer_gain_low": pytest.approx(0.05 - half),
-        "transfer_gain_high": pytest.approx(0.05 + half),
+    accuracies = {
+        (10, "scratch"): [0.50, 0.60, 0.70],
+        (10, "pretrained"): [0.60, 0.62, 0.73],
+        (10, "frozen"): [0.0, 0.0, 0.0],
+        (2, "pretrained"): [0.2, 0.1, 0.0],
+        (2, "scratch"): [0.2, 0.1, 0.0],
     }
+    points = [Point(*key, i, values[i]) for key, values in accuracies.items() for i in (2, 0, 1)]
+    gains = transfer_gains(points)
+    assert list(gains) == ["labels_2", "labels_10"]
+    # The differences are 0.10, 0.02 and 0.03: mean 0.05, variance 0.0038 / 2 = 0.0019. Tables give
+    # t = 4.3027 for two degrees of freedom.
+    half = 4.302653 * (0.0019 / 3) ** 0.5
+    expected = dict(zip(curve.GAIN, (0.05, 0.05 - half, 0.05 + half), strict=True))
+    assert gains["labels_10"] == pytest.approx(expected)
     assert set(gains["labels_2"].values()) == {0.0}
-
-
-def test_an_interval_of_two_values_is_that_of_the_table() -> None:
     assert mean_interval([0.1, 0.3]) == pytest.approx((0.2, 0.2 - 1.270620, 0.2 + 1.270620))
+
+
+def test_results_agree_and_do_not_depend_on_the_number_of_processes(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    runs = []
+    for n_processes in (1, 2):
+        monkeypatch.setattr("letterpress.jobs.processes.n_cores", lambda n=n_processes: n)
+        main()
+        runs.append({path.name: path.read_bytes() for path in RESULTS.iterdir()})
+    assert runs[0] == runs[1]
+    rows = list(csv.reader(runs[0]["curve.csv"].decode().splitlines()))
+    assert rows[0] == ["labels_per_class", "start", "seed", "accuracy"]
+    points = [Point(int(n), start, int(seed), float(value)) for n, start, seed, value in rows[1:]]
+    assert len({point[:3] for point in points}) == len(points) == 18
+    assert len({point.accuracy for point in points}) > 2
+    printed, metrics = capsys.readouterr().out, json.loads(runs[0]["metrics.json"])
+    for name, gains in transfer_gains(points).items():
+        assert metrics[name] == pytest.approx(dict(gains), abs=2e-3)
+        assert f"{name}: transfer gains {100 * metrics[name]['transfer_gain']:+.1f} " in printed
+
+
+def test_the_plot_shows_means_and_intervals_and_holds_no_date_or_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [
+        Point(n, start, seed, (n + 3 * STARTS.index(start) + seed) / 30)
+        for n, start, seed in product((1, 2, 20), STARTS, (0, 1))
+    ]
+    figures: list[Figure] = []
+
+    def watch(**options: Any) -> Figure:
+        figures.append(Figure(**options))
+        return figures[-1]
+
+    monkeypatch.setattr("letterpress.transfer.curve.Figure", watch)
+    plot_points(tmp_path / "curve.png", points[::-1])
+    (axes,) = figures[0].axes
+    assert [str(line.get_label()) for line in axes.lines] == list(STARTS)
+    for start, line, band in zip(STARTS, axes.lines, axes.collections, strict=True):
+        assert list(np.asarray(line.get_xdata())) == [1, 2, 20]
+        edges = np.asarray(band.get_paths()[0].vertices)
+        for n, mean in zip((1, 2, 20), np.asarray(line.get_ydata()), strict=True):
+            at_n = edges[edges[:, 0] == n, 1]
+            accuracies = [p.accuracy for p in points if p[:2] == (n, start)]
+            assert (mean, min(at_n), max(at_n)) == pytest.approx(mean_interval(accuracies))
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["1", "2", "20"]
+    with Image.open(tmp_path / "curve.png") as image:
+        assert set(image.info) <= {"dpi"}
+
+
+def test_missing_features_are_reported_and_older_results_are_left(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    patch_threads(monkeypatch)
+    monkeypatch.setattr("letterpress.transfer.curve.local_map", starmap)
+    FEATURES.unlink()
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "curve.csv").write_bytes(b"older")
+    with pytest.raises(PipelineError, match=f"{FEATURES}: missing. Run"):
+        main()
+    assert (RESULTS / "curve.csv").read_bytes() == b"older"

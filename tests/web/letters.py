@@ -1,28 +1,16 @@
 """Capital letters as people draw them: strokes on a grid of whole numbers, 40 high."""
 
-from __future__ import annotations
-
 import math
 
-Stroke = list[tuple[int, int]]
+Point = tuple[int, int]
+Stroke = list[Point]
 
 
-def arc(
-    center: tuple[float, float],
-    radius: tuple[float, float],
-    begin: int,
-    end: int,
-    n_points: int = 14,
-) -> Stroke:
-    """Points of an ellipse from one angle to another, degrees, clockwise from the right."""
+def arc(center: Point, radius: Point, begin: int, end: int, n_points: int = 14) -> Stroke:
+    """Returns points of an ellipse between two angles, degrees, clockwise from the right."""
+    (x, y), (width, height) = center, radius
     angles = [math.radians(begin + (end - begin) * i / (n_points - 1)) for i in range(n_points)]
-    return [
-        (
-            round(center[0] + radius[0] * math.cos(angle)),
-            round(center[1] + radius[1] * math.sin(angle)),
-        )
-        for angle in angles
-    ]
+    return [(round(x + width * math.cos(a)), round(y + height * math.sin(a))) for a in angles]
 
 
 LETTERS: dict[str, list[Stroke]] = {

@@ -1,46 +1,83 @@
-"""The stage export_web."""
-
-from __future__ import annotations
+"""The exported model, and the packages that the page loads."""
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from stages.ascii_letter.config import AsciiLetterConfig
-from stages.mnist.errors import PipelineError
-from stages.mnist.model import build_classifier, load_weights
-from stages.web.export import CLASSIFIER, MODEL, draw_golden, main
+from letterpress.core.errors import PipelineError
+from letterpress.core.tensorflow import keras
+from letterpress.model.network import build_classifier
+from letterpress.web.export import draw_golden, export
+from letterpress.web.tfjs import write_layers_model
+from tests.web.conftest import CONFIG
 
 
-def test_missing_weights_leave_nothing(project: Path) -> None:
-    with pytest.raises(PipelineError, match="is missing: run `dvc repro`"):
-        main()
-    assert not MODEL.exists()
-
-
-def test_the_golden_examples_are_different_letters_and_what_keras_says_of_them(
-    random_model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(random_model.parents[2])
+def test_golden_examples_are_26_letters_with_keras_probabilities(random_model: Path) -> None:
     golden = json.loads((random_model / "golden.json").read_text(encoding="utf-8"))
-    config = AsciiLetterConfig.from_yaml()
-    images = draw_golden(config)
+    images = draw_golden(CONFIG)
     assert images.shape == (26, 32, 32, 1)
     assert len({image.tobytes() for image in images}) == 26
     assert golden["images"] == images.reshape(26, -1).tolist()
-    classifier = build_classifier(config)
-    load_weights(classifier, CLASSIFIER)
+    classifier = build_classifier(CONFIG)
+    classifier.load_weights(random_model.with_suffix(".weights.h5"))
     expected = classifier(images / np.float32(255), training=False)
     np.testing.assert_allclose(golden["probabilities"], expected, atol=1e-6)
 
 
-def test_the_same_weights_give_the_same_bytes(
-    random_model: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_same_weights_give_the_same_bytes_and_missing_ones_change_nothing(
+    random_model: Path,
 ) -> None:
-    monkeypatch.chdir(random_model.parents[2])
-    before = {path.name: path.read_bytes() for path in random_model.iterdir()}
-    main()
-    assert {path.name: path.read_bytes() for path in random_model.iterdir()} == before
-    assert before.keys() == {"model.json", "weights.bin", "golden.json"}
+    before = {path: path.read_bytes() for path in random_model.iterdir()}
+    assert {path.name for path in before} == {"model.json", "weights.bin", "golden.json"}
+    export(CONFIG, random_model.with_suffix(".weights.h5"), random_model)
+    with pytest.raises(PipelineError, match="missing"):
+        export(CONFIG, Path("no.weights.h5"), random_model)
+    assert {path: path.read_bytes() for path in random_model.iterdir()} == before
+
+
+def build(*extra: Any) -> Any:
+    inner = keras.Sequential(
+        [keras.Input((None, None, 1)), keras.layers.Conv2D(2, 3), keras.layers.BatchNormalization()]
+    )
+    layers = [inner, keras.layers.Dropout(0.5), *extra, keras.layers.Flatten()]
+    return keras.Sequential([keras.Input((8, 8, 1)), *layers], name="small")
+
+
+def test_nested_layers_become_one_chain_with_their_weights_in_order(tmp_path: Path) -> None:
+    model = build(keras.layers.Conv2D(3, 3))
+    for number, weight in enumerate(model.weights):
+        weight.assign(np.full(weight.shape, number))
+    write_layers_model(tmp_path, model, {"classes": ["a"]})
+    written = json.loads((tmp_path / "model.json").read_text(encoding="utf-8"))
+    layers = written["modelTopology"]["config"]["layers"]
+    kinds = ["Conv2D", "BatchNormalization", "Conv2D", "Flatten"]
+    assert [layer["class_name"] for layer in layers] == kinds
+    assert len({layer["config"]["name"] for layer in layers}) == 4
+    assert layers[0]["config"]["batch_input_shape"] == [None, 8, 8, 1]
+    assert written["userDefinedMetadata"] == {"classes": ["a"]}
+    (manifest,) = written["weightsManifest"]
+    values = np.fromfile(tmp_path / manifest["paths"][0], "<f4")
+    ordered = [
+        weight for layer in (*model.layers[0].layers, model.layers[2]) for weight in layer.weights
+    ]
+    for entry, weight in zip(manifest["weights"], ordered, strict=True):
+        own, values = np.split(values, [int(np.prod(entry["shape"]))])
+        assert (entry["dtype"], entry["name"].split("/")[1]) == ("float32", weight.name)
+        assert set(own) == {float(weight.numpy().flat[0])}
+    assert len(values) == 0
+
+
+def test_models_that_cannot_be_exported_are_refused(tmp_path: Path) -> None:
+    inputs = keras.Input((4,))
+    branched = keras.Model(inputs, keras.layers.add([keras.layers.Dense(4)(inputs), inputs]))
+    unsupported = build(keras.layers.GlobalMaxPooling2D())
+    for model, message in (
+        (branched, "not a keras.Sequential"),
+        (unsupported, "unsupported layer"),
+    ):
+        with pytest.raises(PipelineError, match=message):
+            write_layers_model(tmp_path, model, {})
+    assert [*tmp_path.iterdir()] == []

@@ -1,0 +1,102 @@
+"""The command `letterpress`. Run it in the root of the clone: it reads ./params.yaml and ./data."""
+
+import argparse
+import io
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from letterpress.core.errors import PipelineError, run
+from letterpress.core.interrupts import prepare
+
+Guesses = Sequence[tuple[str, float]]  # classes and probabilities, the most probable first
+
+
+def main() -> None:
+    """Runs the command line. Exit codes: 1 after an error, 2 after wrong usage, 130 after Ctrl-C."""
+    prepare()  # before the slow imports in the functions below: Ctrl-C ends those with one line too
+    run(_main, alone=False)
+
+
+def _main() -> None:
+    from letterpress.prediction.classify import SURE
+
+    parser = argparse.ArgumentParser(prog="letterpress", description="Uses trained classifiers.")
+    parser.set_defaults(command=lambda _: parser.print_help())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    about = "classify pictures of one character each"
+    predict = commands.add_parser("predict", help=about, description=about)
+    predict.set_defaults(command=_predict)
+    add = predict.add_argument
+    add("pipeline", choices=("letters", "digits"), help="what the pictures show")
+    add("files", nargs="+", metavar="FILE", help="a picture, a folder, or - for standard input")
+    add("--json", action="store_true", help="print one JSON object per line")
+    about = "guesses with a probability below P, 0 to 1, are not sure (default: %(default)s)"
+    add("--sure", type=_probability, default=SURE, metavar="P", help=about)
+    arguments = parser.parse_args()
+    arguments.command(arguments)
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:  # NaN too
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1 (got {text!r})")
+    return value
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    """Prints one line per picture. A picture that cannot be read does not stop the others."""
+    from letterpress.ascii_letter.config import AsciiLetterConfig
+    from letterpress.mnist.config import MnistConfig
+    from letterpress.prediction.classify import classify_files, list_files
+
+    config_class = {"letters": AsciiLetterConfig, "digits": MnistConfig}[arguments.pipeline]
+    weights = Path("data", config_class.section, "classifier.weights.h5")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
+    show = _as_json if arguments.json else _as_text
+    files, left_out = list_files(arguments.files)
+    any_failed = False
+    for name, result in classify_files(files, config_class.from_yaml(), weights):
+        if isinstance(result, PipelineError):
+            print(_escape(f"error: {result}"), file=sys.stderr)
+            any_failed = True
+        else:
+            print(show(name, result[:3], arguments.sure), flush=True)
+    if left_out:
+        print(_escape(_count_by_ending(left_out)), file=sys.stderr)
+    if any_failed:
+        sys.exit(1)
+
+
+def _as_text(name: str, guesses: Guesses, sure: float) -> str:
+    # No classifier is 100.0% certain, and alternatives below 1% do not matter.
+    likely = [(guess, min(p, 0.999)) for guess, p in guesses if p >= 0.01]
+    first, *others = [f"{guess} {p:.1%}" for guess, p in likely]
+    doubt = "" if guesses[0][1] >= sure else ", not sure"
+    alternatives = f" (or {', '.join(others)})" if others else ""
+    return f"{_escape(name)}: {first}{doubt}{alternatives}"
+
+
+def _as_json(name: str, guesses: Guesses, sure: float) -> str:
+    values = [{"class": guess, "probability": round(p, 6)} for guess, p in guesses]
+    return json.dumps({"file": name, "sure": guesses[0][1] >= sure, "guesses": values})
+
+
+def _count_by_ending(left_out: Sequence[str]) -> str:
+    endings = Counter(Path(name).suffix.lower() or "no ending" for name in left_out)
+    kinds = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(5))
+    remedy = ". Convert HEIC to JPEG" if {".heic", ".heif"} & endings.keys() else ""
+    return f"files left out: {len(left_out)}, not in a picture format ({kinds}){remedy}"
+
+
+def _escape(text: str) -> str:
+    r"""Replaces control characters, line breaks and undecodable bytes: \x1b, \n, \udcff."""
+    unsafe = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    return re.sub(unsafe, lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -1,0 +1,81 @@
+"""The keys of params.yaml that every classifier has, with their types, limits and defaults."""
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import AfterValidator
+
+from letterpress.core.params import Params
+
+Count = Annotated[int, Ge(1), Le(2**31 - 1)]
+Rate = Annotated[float, Ge(0), Lt(1)]
+"""A fraction: 0 is allowed, 1 is not."""
+
+
+def _grey_or_rgb(n_channels: int) -> int:  # Literal[1, 3] would accept True
+    if n_channels not in (1, 3):
+        raise ValueError("Input should be 1 (grey) or 3 (RGB)")
+    return n_channels
+
+
+class ClassifierConfig(Params):
+    """The values of a classifier's pipeline. A subclass states what differs, and may add keys."""
+
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 12345
+    """Seeds the split, the weights, the order of the examples, dropout and augmentation."""
+
+    n_classes: Annotated[int, Ge(2), Le(100_000)] = 10
+    n_train_samples: Count = 60_000
+    n_test_samples: Count = 10_000
+    image_height: Annotated[int, Ge(8), Le(512)] = 28
+    image_width: Annotated[int, Ge(8), Le(512)] = 28
+    """Pixels. Each of two convolutions removes 1 from each side; pooling halves the rest."""
+    n_channels: Annotated[int, AfterValidator(_grey_or_rgb)] = 1
+    """1 for grey, 3 for RGB."""
+
+    n_shards: Annotated[int, Ge(1), Le(100_000)] = 1
+    """Files per data set, each written by a job of its own, on one machine or many."""
+    batch_size: Count = 64
+    shuffle_buffer: Count = 65_536
+    """Examples from which the next one is drawn. A buffer as large as the split mixes best."""
+    max_rotation: Annotated[float, Ge(0), Le(180)] = 6.0
+    """Augmentation: degrees, either way. 0 in all four keys turns augmentation off."""
+    max_shift: Annotated[float, Ge(0), Le(512)] = 1.0
+    """Augmentation: pixels along each axis, either way."""
+    max_zoom: Rate = 0.02
+    """Augmentation: 0.1 scales by 1 / 1.1 to 1 / 0.9."""
+    max_shear: Rate = 0.2
+    """Augmentation: pixels of slant per pixel of height, either way."""
+
+    feature_dropout: Rate = 0.3
+    """Fraction of the features that a training step drops."""
+    dense_dropout: Rate = 0.1
+    """Fraction of the dense layer's outputs that a training step drops."""
+    batch_norm_momentum: Rate = 0.9
+    """Fraction of a moving average kept per step: 0.9 converges in 50 steps, 0.99 in 500."""
+
+    dtype_policy: Literal["float32", "mixed_bfloat16"] = "float32"
+    """Keras's dtype policy. mixed_bfloat16 keeps float32 weights; only some CPUs gain from it."""
+
+    pretrained_features: bool = False
+    """Whether training starts from the parent pipeline's feature weights."""
+    freeze_features: bool = False
+    """Whether training leaves the feature weights unchanged."""
+    n_epochs: Count = 3
+    learning_rate: Annotated[float, Gt(0), Le(10)] = 0.002
+    """The highest rate, reached at the end of the warm-up."""
+    learning_rate_schedule: Literal["constant", "cosine"] = "cosine"
+    """The rate after the warm-up: constant, or falling to 0 along a half cosine."""
+    warmup: Rate = 0.1
+    """Fraction of the training steps in which the rate rises from 0."""
+    optimizer: Literal["adam", "adamw", "adagrad", "rmsprop", "sgd"] = "adam"
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(image_height, image_width, n_channels)."""
+        return self.image_height, self.image_width, self.n_channels
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class by its label: the label itself, unless a subclass overrides it."""
+        return tuple(str(label) for label in range(self.n_classes))

@@ -1,0 +1,47 @@
+"""The network: a feature extractor that children reuse, and the classifier on top of it."""
+
+from typing import Any
+
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.tensorflow import keras
+
+
+def build_features(config: ClassifierConfig) -> Any:
+    """Builds the feature extractor. Its weights do not depend on the image size.
+
+    Returns:
+        A model named "features" from images, float32 [batch, height, width, channels] of any height
+        and width from 6, to features [batch, height // 2 - 2, width // 2 - 2, 64], float32, or
+        bfloat16 if config.dtype_policy is mixed_bfloat16.
+    """
+    keras.config.set_dtype_policy(config.dtype_policy)
+    layers = [
+        keras.Input((None, None, config.n_channels)),
+        keras.layers.Conv2D(32, 3, activation="relu"),  # h - 2, w - 2, 32
+        keras.layers.Conv2D(64, 3),  # h - 4, w - 4, 64
+        keras.layers.MaxPooling2D(2),  # h / 2 - 2, w / 2 - 2, 64
+        keras.layers.ReLU(),  # after pooling: same result, a quarter of the work
+        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+    ]
+    return keras.Sequential(layers, name="features")
+
+
+def build_classifier(config: ClassifierConfig) -> Any:
+    """Builds the classifier, which contains the feature extractor as the layer "features".
+
+    Returns:
+        A model from images, float32 0..1 [batch, image_height, image_width, n_channels], to
+        probabilities, float32 [batch, n_classes], each row of sum 1.
+    """
+    keras.config.set_dtype_policy(config.dtype_policy)
+    layers = [
+        keras.Input(config.image_shape),
+        build_features(config),
+        keras.layers.Dropout(config.feature_dropout),
+        keras.layers.Flatten(),
+        keras.layers.Dense(128, activation="relu"),
+        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+        keras.layers.Dropout(config.dense_dropout),
+        keras.layers.Dense(config.n_classes, activation="softmax", dtype="float32"),
+    ]
+    return keras.Sequential(layers, name="classifier")

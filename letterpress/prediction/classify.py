@@ -1,0 +1,96 @@
+"""Classifies picture files."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
+from letterpress.prediction.picture import Floats, open_picture, prepare
+
+SURE = 0.9
+"""The default probability from which a guess is sure. A sure guess can still be wrong."""
+
+
+class Guess(NamedTuple):
+    """A class and its probability."""
+
+    name: str
+    probability: float
+    """0..1."""
+
+
+def classify(classifier: Any, images: Floats, config: ClassifierConfig) -> list[list[Guess]]:
+    """Returns all classes, the most probable first, for each image that `prepare` made."""
+    return [
+        [Guess(config.class_names[label], float(row[label])) for label in np.argsort(-row)]
+        for row in classifier.predict_on_batch(images)  # [n_classes]
+    ]
+
+
+def classify_files(
+    names: Iterable[str], config: ClassifierConfig, weights: Path
+) -> Iterator[tuple[str, list[Guess] | PipelineError]]:
+    """Yields each file's name with its guesses, or with the reason why there are none.
+
+    Raises:
+        PipelineError: the weights are missing, damaged or do not fit the config.
+    """
+    classifier: Any = None
+    names = iter(names)
+    while batch := list(islice(names, config.batch_size)):
+        pictures = [_read(name, config) for name in batch]
+        images = [picture for picture in pictures if not isinstance(picture, PipelineError)]
+        if images and classifier is None:
+            # Not before it is needed: TensorFlow takes seconds to import.
+            from letterpress.model.network import build_classifier
+            from letterpress.model.weights import load_weights
+
+            classifier = build_classifier(config)
+            load_weights(classifier, weights)
+        guesses = iter(classify(classifier, np.stack(images), config) if images else [])
+        for name, picture in zip(batch, pictures, strict=True):
+            yield name, picture if isinstance(picture, PipelineError) else next(guesses)
+
+
+def _read(name: str, config: ClassifierConfig) -> Floats | PipelineError:
+    """Reads a file ("-" is standard input); returns its image, or what is wrong with it."""
+    try:
+        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        return prepare(open_picture(name, content), config)
+    except PipelineError as error:
+        return error
+    except IsADirectoryError:
+        return PipelineError(f"{name}: no pictures in this folder")
+    except Exception as error:  # noqa: BLE001  # MemoryError too: the other files go on
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return PipelineError(f"{name}: {reason}")
+
+
+def list_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Replaces each folder by the pictures in it and its subfolders, sorted by path.
+
+    Also returns the files in folders that are left out because Pillow reads no format with their
+    ending. A folder without pictures stays in the list, so that reading it reports the reason.
+    """
+    Image.init()
+    endings = {ending for ending, name in Image.EXTENSION.items() if name in Image.OPEN}
+    files: list[str] = []
+    left_out: list[str] = []
+    for name in names:
+        # Path.is_dir would raise an error if the name is too long.
+        if name == "-" or not os.path.isdir(name):  # noqa: PTH112
+            files.append(name)
+            continue
+        found = [path for path in sorted(Path(name).rglob("*")) if path.is_file()]
+        found = [path for path in found if not path.name.startswith(("._", ".DS_Store"))]
+        pictures = [str(path) for path in found if path.suffix.lower() in endings]
+        files += pictures or [name]
+        left_out += [str(path) for path in found if path.suffix.lower() not in endings]
+    return files, left_out

@@ -1,0 +1,227 @@
+"""Reads a tar file of labelled images: one folder per class, one file per image.
+
+    a/00000.png, a/00001.png, b/00000.png ...    class/name, in any order, in any format of Pillow's
+    manifest.csv                                 file,typeface,family,style,case; optional
+
+It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed form (NFC). Files that
+macOS and Windows add to folders are skipped.
+"""
+
+import csv
+import io
+import lzma
+import re
+import tarfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import compress
+from pathlib import Path
+from random import Random
+from typing import Any
+from unicodedata import normalize
+
+import numpy as np
+import numpy.typing as npt
+
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
+from letterpress.jobs.shards import shard_paths, share
+from letterpress.records.example import Example, Splits, digest
+from letterpress.records.image import decode_image, open_image
+
+SPLITS = ("train", "test", "unseen")
+
+_MOST_BYTES = 1 << 27  # per member: more than any image file has
+_MOST_EXPANDED, _MOST_EXPANSION = 1 << 30, 100  # a bomb exceeds both: bytes, times its own size
+_SYSTEM_FILES = {"__macosx", ".ds_store", ".localized", "icon\r", "desktop.ini", "thumbs.db"}
+_FORBIDDEN = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: bytes that are not UTF-8
+
+
+class _Member(tarfile.TarInfo):
+    """A member that fits into memory. tarfile reads long names as members too."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Member":
+        member = super().frombuf(buf, encoding, errors)
+        member.check_size()
+        return member
+
+    def check_size(self) -> None:
+        if self.size > _MOST_BYTES:
+            raise tarfile.TarError(f"{self.name!r} is larger than {_MOST_BYTES} bytes")
+
+
+def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str, bytes]]:
+    """Yields the name, class/file, and the content of each image file.
+
+    Raises:
+        FileNotFoundError: the tar file is missing.
+        PipelineError: the tar file is damaged or a bomb, or has a file outside the class folders,
+            a link, a duplicate, or a name with a control character.
+    """
+    labels = _labels(config)
+    seen: set[str] = set()
+    with _opened(tarball) as tar:
+        most_expanded = max(_MOST_EXPANDED, _MOST_EXPANSION * tarball.stat().st_size)
+        for member in iter(tar.next, None):
+            tar.members.clear()  # tarfile would keep 0.5 kB per file
+            if tar.offset > most_expanded:
+                raise tarfile.TarError(f"expands to more than {most_expanded} bytes")
+            name = normalize("NFC", member.name.removeprefix("./"))
+            if member.isdir() or name == "manifest.csv":
+                continue
+            if any(p.startswith("._") or p.lower() in _SYSTEM_FILES for p in name.split("/")):
+                continue
+            problem = _problem(member, name, labels)
+            if name in seen:
+                problem = f"duplicate file {name!r}. Remove one"
+            if problem:
+                raise PipelineError(f"{tarball}: {problem}")
+            seen.add(name)
+            member.check_size()  # again: the header of a sparse file has another size
+            yield name, tar.extractfile(member).read()
+        _check_end(tar)
+
+
+def _labels(config: ClassifierConfig) -> dict[str, int]:
+    """Returns the label of each class by its name in NFC, as file systems may decompose names."""
+    return {normalize("NFC", name): label for label, name in enumerate(config.class_names)}
+
+
+def _problem(member: tarfile.TarInfo, name: str, labels: Collection[str]) -> str | None:
+    """Returns why a member is not accepted as an image file, and the remedy."""
+    folder, _, base = name.partition("/")
+    if member.issym() or member.islnk():
+        return f"{name!r} is a link. Pack the file itself: `tar --hard-dereference -h`"
+    if not member.isreg() or folder not in labels or not base or "/" in base:
+        first, *_, last = labels
+        remedy = "Remove it"
+        if folder not in labels and folder.lower() in labels:
+            remedy = f"Rename the folder to {folder.lower()}/"
+        elif folder not in labels and base.partition("/")[0] in labels:
+            remedy = f"Pack the folders inside {folder}/, without {folder}/ itself"
+        return f"{name!r} is not a file in a class folder (expected {first}/ to {last}/). {remedy}"
+    if _FORBIDDEN.search(name):
+        return f"{name!r} has a control character or is not UTF-8. Rename it"
+    return None
+
+
+@contextmanager
+def _opened(tarball: Path) -> Iterator[Any]:
+    """Opens a tar file; turns the errors of reading it into a PipelineError."""
+    try:
+        with tarfile.open(tarball, tarinfo=_Member) as tar:
+            yield tar
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{tarball}: not readable as a tar file ({reason}). "
+            "Pack it again with `tar`, or delete it and run `dvc repro`"
+        ) from error
+
+
+def _check_end(tar: Any) -> None:
+    """Raises a TarError unless the archive ends properly; tarfile takes any damage for its end."""
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0") or tar.fileobj.tell() == tar.offset:
+        raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
+
+
+def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
+    """Reads the rows of a tar file's manifest.csv by file.
+
+    Raises:
+        PipelineError: the tar file is not readable, or its manifest is missing or damaged.
+    """
+    with _opened(tarball) as tar:
+        names = [name for name in tar.getnames() if name.removeprefix("./") == "manifest.csv"]
+        if not names:
+            raise PipelineError(f"{tarball}: no manifest.csv. Add it, or run `dvc repro`")
+        text = io.TextIOWrapper(tar.extractfile(names[0]), "utf-8")
+        try:
+            return {normalize("NFC", row["file"]): row for row in csv.DictReader(text)}
+        except (KeyError, UnicodeDecodeError, csv.Error) as error:
+            raise PipelineError(
+                f"{tarball}: manifest.csv is not readable ({error!r}). Correct it"
+            ) from error
+
+
+def split_files(
+    tarball: Path, config: ClassifierConfig, shard: int = 0
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Splits the image files of a shard at random by the seed, in equal numbers per class.
+
+    Returns:
+        For each file of `read_tarball`, in its order: whether it is for training, and whether it is
+        for the test, bool [n].
+
+    Raises:
+        PipelineError: see `read_tarball`; a file is not an image, or a class has too few images.
+    """
+    n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
+    n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
+    if rest_train or rest_test:
+        raise PipelineError(
+            f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
+            f"of {config.n_classes} (got {config.n_train_samples} and {config.n_test_samples}). "
+            "Change them"
+        )
+    n_both = n_train + n_test
+    own = share(n_both, shard, config.n_shards)
+    n_own_train = own.stop * n_train // n_both - own.start * n_train // n_both
+    labels = _labels(config)
+    files: list[list[tuple[int, int]]] = [[] for _ in labels]  # digest and place, by label
+    for place, (name, content) in enumerate(read_tarball(tarball, config)):
+        with open_image(name, content, refuse_bombs=False):
+            pass  # also of files that are not drawn: an error for every seed
+        files[labels[name.partition("/")[0]]].append((digest(name.encode()), place))
+    train, test = np.zeros((2, sum(map(len, files))), np.bool_)
+    for class_name, found in zip(config.class_names, files, strict=True):
+        if len(found) < len(own):
+            raise PipelineError(
+                f"{tarball}: expected at least {len(own)} images of class {class_name} "
+                f"(got {len(found)}). Add images, or lower n_train_samples and n_test_samples"
+            )
+        random = Random(f"{config.seed}/{class_name}/{shard}")
+        # Sorted by digest, so that the order in the tar file does not matter.
+        places = [place for _, place in random.sample(sorted(found), len(own))]
+        train[places[:n_own_train]] = True
+        test[places[n_own_train:]] = True
+    return train, test
+
+
+def read_examples(
+    tarball: Path,
+    config: ClassifierConfig,
+    chosen: npt.NDArray[np.bool_] | None = None,
+    fit: bool = False,
+) -> Iterator[Example]:
+    """Yields the images of a tar file in its order: all, or those that `split_files` has chosen.
+
+    See `decode_image` for `fit`, and `read_tarball` for errors.
+    """
+    labels = _labels(config)
+    files = read_tarball(tarball, config)
+    for name, content in files if chosen is None else compress(files, chosen):
+        image = decode_image(name, content, config, fit)
+        yield Example(image, labels[name.partition("/")[0]], name)
+
+
+def read_shard(config: ClassifierConfig, shard: int, tarballs: tuple[Path, ...]) -> Splits:
+    """Returns the examples of each split in a shard; see `write_shards`."""
+    letters, unseen = tarballs
+    train, test = split_files(letters, config, shard)
+    return {
+        "train": read_examples(letters, config, train),
+        "test": read_examples(letters, config, test),
+        "unseen": read_examples(unseen, config),
+    }
+
+
+def list_sources(raw: Path, config: ClassifierConfig) -> list[tuple[Path, ...]]:
+    """Returns the tar files that each shard's examples are read from."""
+    tarballs = (shard_paths(raw / name, ".tar", config.n_shards) for name in ("letters", "unseen"))
+    return list(zip(*tarballs, strict=True))

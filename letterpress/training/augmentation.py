@@ -1,0 +1,57 @@
+"""Random affine changes of the training images."""
+
+import math
+from typing import Any
+
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.tensorflow import keras, tf
+
+
+def augmented(batches: Any, config: ClassifierConfig, first_step: int = 0) -> Any:
+    """Augments a dataset of (images, labels, file names) and drops the names.
+
+    When a training resumes, `first_step` is the number of batches to skip. The rest stay the same.
+    """
+    numbered = batches.skip(first_step).enumerate(first_step)
+    return numbered.map(
+        lambda step, batch: (augment(batch[0], step, config), batch[1]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+
+
+def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
+    """Rotates, shears, zooms and shifts each image about its center. New border pixels are 0.
+
+    Args:
+        images: float32 0..1 [batch, height, width, channels].
+        step: int64 scalar; the same step and config.seed give the same changes.
+        config: seed, and max_rotation, max_shift, max_zoom and max_shear, the limits of uniform
+            distributions around 0.
+
+    Returns:
+        float32 0..1 [batch, height, width, channels], bilinearly interpolated.
+    """
+    largest = (
+        math.radians(config.max_rotation),
+        config.max_shear,
+        config.max_zoom,
+        config.max_shift,
+        config.max_shift,
+    )
+    if not any(largest):
+        return images
+    shape = tf.shape(images)[0], 5
+    drawn = tf.random.stateless_uniform(shape, tf.stack([config.seed, step]), -1.0, 1.0)
+    angle, shear, zoom, right, down = tf.unstack(drawn * largest, axis=1)  # each [batch]
+    # The inverse map, from a point of the new image to its source: zoom, shear, rotate.
+    cos, sin = tf.cos(angle) * (1 + zoom), tf.sin(angle) * (1 + zoom)
+    x_from_x, x_from_y = cos, shear * cos - sin
+    y_from_x, y_from_y = sin, shear * sin + cos
+    center_y, center_x = (config.image_height - 1) / 2, (config.image_width - 1) / 2
+    x_offset = center_x - x_from_x * center_x - x_from_y * center_y + right
+    y_offset = center_y - y_from_x * center_x - y_from_y * center_y + down
+    zeros = tf.zeros_like(angle)
+    transforms = tf.stack(
+        [x_from_x, x_from_y, x_offset, y_from_x, y_from_y, y_offset, zeros, zeros], axis=1
+    )
+    return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear")

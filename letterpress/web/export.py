@@ -1,0 +1,44 @@
+"""Exports the letters classifier to TensorFlow.js, with golden examples that test the page."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.typefaces import draw_letter, find_typefaces
+from letterpress.core.files import replacing
+from letterpress.core.tensorflow import tf
+from letterpress.model.network import build_classifier
+from letterpress.model.weights import load_weights
+from letterpress.prediction.classify import SURE
+from letterpress.prediction.picture import ink_size
+from letterpress.web.tfjs import write_layers_model
+
+
+def draw_golden(config: AsciiLetterConfig) -> npt.NDArray[np.uint8]:
+    """Draws a capital of each class: uint8 0..255 [n_classes, image_height, image_width, 1]."""
+    typeface, shape = find_typefaces()[0][0], (config.image_height, config.image_width)
+    capitals = [name.upper() for name in config.class_names]
+    letters = [draw_letter(name, typeface, config.letter_size, shape) for name in capitals]
+    return np.stack([np.asarray(letter) for letter in letters])[..., np.newaxis]
+
+
+def export(config: AsciiLetterConfig, weights: Path, target: Path) -> None:
+    """Writes a folder of model.json, weights.bin and golden.json (images and probabilities)."""
+    classifier = build_classifier(config)
+    load_weights(classifier, weights)
+    metadata = {"classes": config.class_names, "inkSize": ink_size(config), "sure": SURE}
+    images = draw_golden(config)
+    tf.config.experimental.enable_op_determinism()
+    probabilities = classifier.predict_on_batch(images.astype(np.float32) / 255)
+    golden = {
+        "images": images.reshape(len(images), -1).tolist(),
+        "probabilities": [[round(float(p), 7) for p in row] for row in probabilities],
+    }
+    with replacing(target) as folder:
+        folder.mkdir()
+        write_layers_model(folder, classifier, metadata)
+        (folder / "golden.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
+    print(f"{target}: letters classifier for TensorFlow.js")

@@ -1,0 +1,17 @@
+"""Stage build_ascii_tarball: draws the letters in many typefaces, into tar files."""
+
+from pathlib import Path
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.drawing import draw_tarballs
+from letterpress.core.errors import run
+
+RAW = Path("data/ascii_letter/raw")
+
+
+def main() -> None:
+    draw_tarballs(RAW, AsciiLetterConfig.from_yaml())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,1 +1,0 @@
-"""What goes wrong with the letters, to look at."""

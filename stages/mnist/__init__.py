@@ -1,1 +1,0 @@
-"""The parent pipeline, MNIST digits. It knows nothing of its children."""

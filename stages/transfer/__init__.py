@@ -1,1 +1,0 @@
-"""What the parent's features are worth to the child, by number of labels."""

@@ -1,1 +1,0 @@
-"""The letters classifier for the page that people draw on."""

@@ -1,0 +1,78 @@
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from letterpress.core.errors import PipelineError
+from letterpress.core.tensorflow import keras
+from letterpress.mnist.config import MnistConfig
+from letterpress.model.network import build_classifier, build_features
+from letterpress.model.weights import load_weights
+
+CONFIG = MnistConfig()
+
+
+def bits(model: Any) -> list[bytes]:
+    return [weights.tobytes() for weights in model.get_weights()]
+
+
+def test_saved_weights_load_bit_by_bit(tmp_path: Path) -> None:
+    saved, loaded = build_classifier(CONFIG), build_classifier(CONFIG)
+    saved.save_weights(tmp_path / "a.weights.h5")
+    assert bits(saved) != bits(loaded)
+    load_weights(loaded, tmp_path / "a.weights.h5")
+    assert bits(saved) == bits(loaded)
+
+
+def test_features_load_into_a_classifier_of_another_image_size(tmp_path: Path) -> None:
+    parent = build_classifier(CONFIG).get_layer("features")
+    parent.save_weights(tmp_path / "features.weights.h5")
+    larger = CONFIG.replace(image_height=32, image_width=36, n_classes=26)
+    child = build_classifier(larger).get_layer("features")
+    load_weights(child, tmp_path / "features.weights.h5")
+    assert bits(child) == bits(parent)
+
+
+def assert_refused(model: Any, path: Path, fragment: str) -> None:
+    before = bits(model)
+    with pytest.raises(PipelineError, match=fragment) as refused:
+        load_weights(model, path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "dvc repro" in message
+    assert "\n" not in message
+    assert bits(model) == before
+
+
+def test_missing_and_damaged_weights_are_refused(tmp_path: Path) -> None:
+    path, model = tmp_path / "classifier.weights.h5", build_classifier(CONFIG)
+    assert_refused(model, path, "missing")
+    build_classifier(CONFIG).save_weights(path)
+    content = path.read_bytes()
+    damaged = [content[:kept] for kept in (0, 4, 1000, -1000, -1)]
+    for other in [*damaged, b"<!DOCTYPE html><html>Not found</html>"]:
+        path.write_bytes(other)
+        assert_refused(model, path, "not the weights of this classifier")
+    path.write_bytes(content)
+    with h5py.File(path, "r+") as file:
+        file["layers/dense/vars/1"][3] = np.nan
+    with pytest.raises(PipelineError, match="contains NaN"):
+        load_weights(model, path)
+
+
+def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.weights.h5"
+    classifier, features = build_classifier(CONFIG), build_features(CONFIG)
+    changes: list[dict[str, Any]] = [{"n_classes": 11}, {"n_channels": 3}, {"image_height": 30}]
+    others = [build_classifier(CONFIG.replace(**change)) for change in changes]
+    batch_norm = keras.layers.BatchNormalization
+    deeper = [*classifier.layers, keras.layers.Dense(10)]
+    shallower = [layer for layer in classifier.layers if not isinstance(layer, batch_norm)]
+    others += [keras.Sequential(layers, name="classifier") for layers in (deeper, shallower)]
+    for other in [*others, features]:
+        other.save_weights(path)
+        assert_refused(classifier, path, "has shape .* expected")
+    classifier.save_weights(path)
+    assert_refused(features, path, "not the weights of this features")

@@ -1,0 +1,166 @@
+"""The command `letterpress predict`."""
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.typefaces import draw_letter, find_typefaces
+from letterpress.cli import main
+from letterpress.model.network import build_classifier
+from letterpress.prediction.classify import Guess, classify
+from letterpress.prediction.picture import open_picture, prepare
+from tests.conftest import ROOT
+
+Predict = Callable[..., tuple[list[str], list[str], Any]]
+WEIGHTS = Path("data/ascii_letter/classifier.weights.h5")
+
+
+@pytest.fixture
+def classifier(project: Path) -> Any:
+    """A classifier of letters with random weights, saved where the command reads them."""
+    built = build_classifier(AsciiLetterConfig.from_yaml())
+    WEIGHTS.parent.mkdir(parents=True)
+    built.save_weights(WEIGHTS)
+    return built
+
+
+@pytest.fixture
+def predict(
+    classifier: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Predict:
+    """Runs the command; returns the lines of standard output and error, and the exit code."""
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # restored after the test
+
+    def run(*words: str, pipeline: str = "letters") -> tuple[list[str], list[str], Any]:
+        monkeypatch.setattr(sys, "argv", ["letterpress", "predict", pipeline, *words])
+        code: Any = 0
+        try:
+            main()
+        except SystemExit as stop:
+            code = stop.code
+        out, err = capsys.readouterr()
+        errors = [
+            line for line in err.split("\n")[:-1] if not line.startswith("WARNING:tensorflow")
+        ]
+        return out.split("\n")[:-1], errors, code
+
+    return run
+
+
+def draw(file: str, letter: str = "R") -> str:
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    draw_letter(letter, find_typefaces()[0][0], 80, (100, 140), (49, 12)).convert("RGB").save(file)
+    return file
+
+
+def test_a_line_has_the_class_and_the_alternatives_that_matter(
+    predict: Predict, classifier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, content = AsciiLetterConfig.from_yaml(), Path(draw("a.png")).read_bytes()
+    image = prepare(open_picture("a.png", content), config)[np.newaxis]
+    (guesses,) = classify(classifier, image, config)
+    assert guesses == sorted(guesses, key=lambda guess: -guess.probability)
+    assert {*guesses} == {
+        *zip("abcdefghijklmnopqrstuvwxyz", classifier(image)[0].numpy(), strict=True)
+    }
+    first, *others = [f"{name} {p:.1%}" for name, p in guesses[:3]]
+    for shift, doubt in ((-1e-4, ""), (1e-4, ", not sure")):
+        line = f"a.png: {first}{doubt} (or {', '.join(others)})"
+        sure = str(guesses[0].probability + shift)
+        assert predict("a.png", "--sure", sure) == ([line], [], 0)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert predict("-", "--sure", "1")[0] == [f"-: {first}, not sure (or {', '.join(others)})"]
+    found = [Guess("x", 0.9997), Guess("y", 0.012), Guess("z", 0.008)]
+    monkeypatch.setattr("letterpress.prediction.classify.classify", lambda *_: [found])
+    assert predict("a.png")[0] == ["a.png: x 99.9% (or y 1.2%)"]
+
+
+def test_json_lines_are_in_order_over_several_batches(predict: Predict) -> None:
+    n_files = AsciiLetterConfig.from_yaml().batch_size + 2
+    names = [draw(f"{i}.png", "OI"[i % 2]) for i in range(n_files)]
+    out, err, code = predict("--json", "--sure", "0", *names)
+    entries = [json.loads(line) for line in out]
+    assert ([entry["file"] for entry in entries], err, code) == (names, [], 0)
+    guesses = [[guess["class"] for guess in entry["guesses"]] for entry in entries]
+    assert guesses[0] != guesses[1]
+    assert guesses == guesses[:2] * (n_files // 2)
+    assert (entries[0]["sure"], len(guesses[0])) == (True, 3)
+
+
+def test_a_folder_stands_for_its_pictures_and_other_files_are_counted(predict: Predict) -> None:
+    for name in ("d/b.png", "d/a.JPG", "d/c/x.gif", "z.png", "d/._a.png"):
+        draw(name)
+    for name in ("d/notes.txt", "d/IMG_2.HEIC", "d/IMG_3", "d/.DS_Store"):
+        Path(name).touch()
+    Path("d/folder.png").mkdir()
+    Path("empty").mkdir()
+    out, err, code = predict("z.png", "d", "empty")
+    assert [line.split(":")[0] for line in out] == ["z.png", "d/a.JPG", "d/b.png", "d/c/x.gif"]
+    assert err[0] == "error: empty: no pictures in this folder"
+    assert err[1].startswith("files left out: 3, not in a picture format (1 ")
+    assert err[1].endswith("Convert HEIC to JPEG")
+    assert (len(err), code) == (2, 1)
+
+
+def test_bad_files_and_odd_names_do_not_stop_the_others(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = [draw("good.png"), draw("line\nbreak\x1b[31m.png"), draw("é\udcff.png")]
+    Path("bad\n.png").write_bytes(b"text")
+    Image.new("L", (20, 20)).save("blank.png")
+    bad = ["missing.png", "blank.png", "x" * 5000, "huge.png", "bad\n.png"]
+    read = Path.read_bytes
+
+    def read_or_fail(path: Path) -> bytes:
+        if path.name == "huge.png":
+            raise MemoryError
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_or_fail)
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written := io.BytesIO(), "ascii"))
+    _, err, code = predict(*bad[:3], *good, *bad[3:])
+    assert [line.split(": ")[1] for line in err] == [*bad[:4], r"bad\n.png"]
+    assert code == 1
+    predict("--json", *good)
+    out = written.getvalue().decode("ascii").splitlines()
+    escaped = ["good.png", r"line\nbreak\x1b[31m.png", r"\xe9\udcff.png"]
+    assert [line.split(": ")[0] for line in out[:3]] == escaped
+    assert [json.loads(line)["file"] for line in out[3:]] == good
+
+
+def test_wrong_usage_and_missing_files_are_explained(predict: Predict) -> None:
+    for words, pipeline, fragment in [
+        (["--sure", "nan", "a.png"], "letters", "from 0 to 1 (got 'nan')"),
+        (["--sure", "high", "a.png"], "letters", "from 0 to 1 (got 'high')"),
+        ([], "letters", "required: FILE"),
+        (["a.png"], "shapes", "'letters', 'digits'"),
+    ]:
+        out, err, code = predict(*words, pipeline=pipeline)
+        assert (out, code, fragment in err[-1]) == ([], 2, True), err
+    draw("a.png")
+    out, err, code = predict("a.png", pipeline="digits")
+    assert (out, code) == ([], 1)
+    assert err[0].startswith("error: data/mnist/classifier.weights.h5: missing.")
+    Path("params.yaml").unlink()
+    message = "error: params.yaml: no such file. Run this in the root of the clone"
+    assert predict("a.png") == ([], [message], 1)
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["predict", "letters", "missing.png"]])
+def test_usage_and_unreadable_files_do_not_wait_for_tensorflow(words: list[str]) -> None:
+    program = "import sys; from letterpress.cli import main\ntry: main()\nfinally: print('tensorflow' in sys.modules)"
+    command = [sys.executable, "-c", program, *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    failed = "missing.png" in words
+    assert (done.returncode, done.stderr.count("\n")) == (failed, failed)
+    assert done.stdout.startswith("False" if failed else "usage: letterpress")
+    assert done.stdout.endswith("False\n")

@@ -1,0 +1,307 @@
+"""Reading tar files of images: what is accepted, what is refused, how the files are split."""
+
+import gzip
+import io
+import lzma
+import random
+import re
+import subprocess
+import tarfile
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Mapping
+from itertools import compress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
+from letterpress.jobs.shards import share
+from letterpress.records import tarball as tarball_module
+from letterpress.records.image import decode_image
+from letterpress.records.tarball import read_examples, read_manifest, read_tarball, split_files
+
+SIDE = 8
+CONFIG = AsciiLetterConfig(
+    n_classes=3, n_train_samples=12, n_test_samples=6, image_height=SIDE, image_width=SIDE
+)
+
+
+def encode(pixels: int, mode: str = "L", size: tuple[int, int] = (SIDE, SIDE)) -> bytes:
+    """A PNG of noise with this seed."""
+    noise = np.random.default_rng(pixels).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    image = Image.fromarray(noise).convert("L").convert(mode)
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+PNG = encode(1)
+
+
+FILES = {f"{n}/{i}.png": encode(100 * k + i) for i in range(8) for k, n in enumerate("abc")}
+"""Eight images of each of three classes, all different."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "letters.tar"
+
+
+def classes(names: set[str]) -> Counter[str]:
+    return Counter(name.split("/")[0] for name in names)
+
+
+def split(tarball: Path, config: ClassifierConfig, shard: int = 0) -> list[set[str]]:
+    """The names of the training images and of the test images."""
+    masks = split_files(tarball, config, shard)
+    names = [name for name, _ in read_tarball(tarball, config)]
+    assert [len(mask) for mask in masks] == [len(names)] * 2
+    return [set(compress(names, mask)) for mask in masks]
+
+
+def write_tar(files: Mapping[str, bytes], path: Path, mode: str = "w") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(name=path, mode=mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return path
+
+
+def add_member(path: Path, name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> None:
+    """Appends a member of any kind, whatever its name."""
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    content = encode(0) if kind == tarfile.REGTYPE else b""
+    info.size = len(content)
+    with tarfile.open(path, "a") as tar:
+        tar.addfile(info, io.BytesIO(content))
+
+
+def refusal(path: Path) -> str:
+    """The error about a tar file, one line that begins with its path; without the path."""
+    with pytest.raises(PipelineError) as refused:
+        list(read_tarball(path, CONFIG))
+    message = str(refused.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+def test_the_manifest_is_not_an_image_and_damage_to_it_is_an_error(path: Path) -> None:
+    for name in ("manifest.csv", "./manifest.csv"):
+        write_tar({name: b"file,family\na/0.png,Lato\n"} | FILES, path)
+        assert dict(read_tarball(path, CONFIG)) == FILES
+        assert read_manifest(path) == {"a/0.png": {"file": "a/0.png", "family": "Lato"}}
+    for content in (b"file\n\xff\xfe\n", b"name\na/0.png\n"):
+        write_tar({"manifest.csv": content}, path)
+        with pytest.raises(PipelineError, match=f"^{path}: manifest.csv is not readable"):
+            read_manifest(path)
+    with pytest.raises(PipelineError, match=f"^{path}: no manifest.csv"):
+        read_manifest(write_tar(FILES, path))
+
+
+def test_tar_files_of_any_compression_and_program_are_read(path: Path) -> None:
+    for mode in ("w", "w:gz", "w:xz", "w:bz2"):
+        write_tar(FILES, path, mode)
+        assert list(read_tarball(path, CONFIG)) == list(FILES.items())
+    for name, content in FILES.items():
+        (path.parent / "letters" / name).parent.mkdir(parents=True, exist_ok=True)
+        (path.parent / "letters" / name).write_bytes(content)
+    for packed in (["a", "b", "c"], ["."]):
+        subprocess.run(["tar", "-czf", path, "-C", path.parent / "letters", *packed], check=True)
+        assert dict(read_tarball(path, CONFIG)) == FILES
+
+
+def test_a_file_outside_the_class_folders_is_refused(path: Path) -> None:
+    for name, remedy in (
+        *((name, "Remove it") for name in ("d/0.png", "0.png", "a", "a/b/0.png", "/etc/passwd")),
+        ("A/0.png", "Rename the folder to a/"),
+        ("letters/a/0.png", "Pack the folders inside letters/"),
+    ):
+        add_member(write_tar({}, path), name)
+        expected = f"{name!r} is not a file in a class folder (expected a/ to c/). {remedy}"
+        assert refusal(path).startswith(expected)
+
+
+def test_devices_links_and_duplicates_are_refused(path: Path) -> None:
+    """`tar -r` appends a file again, and both copies stay in the tar file."""
+    for name, kind, reason in (
+        ("a/device.png", tarfile.FIFOTYPE, "'a/device.png' is not a file in a class folder"),
+        ("a/link.png", tarfile.SYMTYPE, "'a/link.png' is a link. Pack the file itself: `tar "),
+        ("a/link.png", tarfile.LNKTYPE, "'a/link.png' is a link. Pack the file itself: `tar "),
+        ("./b/3.png", tarfile.REGTYPE, "duplicate file 'b/3.png'. Remove one"),
+    ):
+        add_member(write_tar(FILES, path), name, kind, link="a/0.png")
+        assert refusal(path).startswith(reason)
+
+
+def test_only_control_characters_and_broken_utf_8_are_refused_in_names(path: Path) -> None:
+    for odd in "\u202f\u200b😀 é":
+        write_tar({f"a/1{odd}2.png": PNG}, path)
+        assert dict(read_tarball(path, CONFIG)) == {f"a/1{odd}2.png": PNG}
+    for odd in "\n\a\x1b\x7f\x85\udcff":
+        add_member(write_tar({}, path), f"a/1{odd}2.png")
+        assert refusal(path).startswith(f"{f'a/1{odd}2.png'!r} has a control character")
+
+
+class _Accented(AsciiLetterConfig):
+    n_classes: int = 2
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return unicodedata.normalize("NFD", "é"), "ö"
+
+
+def test_composed_and_decomposed_names_are_the_same(path: Path) -> None:
+    config = _Accented(n_train_samples=2, n_test_samples=2, image_height=SIDE, image_width=SIDE)
+    for form in ("NFC", "NFD"):
+        names = [unicodedata.normalize(form, f"{n}/é{i}.png") for n in "éö" for i in range(2)]
+        write_tar(dict.fromkeys(names, PNG), path)
+        labels = {e.filename: e.label for e in read_examples(path, config)}
+        assert labels == {f"{n}/é{i}.png": label for label, n in enumerate("éö") for i in (0, 1)}
+        assert [mask.sum() for mask in split_files(path, config)] == [2, 2]
+
+
+def test_files_of_the_system_are_skipped(path: Path) -> None:
+    system = [
+        "._a",
+        "a/.DS_Store",
+        "__MACOSX/a/._0.png",
+        "b/Thumbs.db",
+        "b/Desktop.ini",
+        "a/Icon\r",
+    ]
+    write_tar(dict.fromkeys(system, b"") | FILES, path)
+    assert dict(read_tarball(path, CONFIG)) == FILES
+
+
+def test_a_text_among_the_images_is_refused_for_every_seed(path: Path) -> None:
+    write_tar(FILES | {"b/notes.txt": b"mine"}, path)
+    for seed in range(10):
+        with pytest.raises(PipelineError, match=r"^b/notes.txt: not an image") as refused:
+            split_files(path, CONFIG.replace(seed=seed))
+        assert "0x" not in str(refused.value)
+
+
+def test_a_large_member_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_tar({"a/0.png": bytes(2000), "a/1.png": PNG}, path)
+    monkeypatch.setattr(tarball_module, "_MOST_EXPANDED", 1000)
+    monkeypatch.setattr(tarball_module, "_MOST_EXPANSION", 0)
+    assert "expands to more than 1000 bytes" in refusal(path)
+    monkeypatch.setattr(tarball_module, "_MOST_BYTES", 1000)
+    assert "'a/0.png' is larger than 1000 bytes" in refusal(path)
+
+
+WRONG_IMAGES = [
+    (b"not an image", "not an image"),
+    (b"", "not an image"),
+    (PNG[:-30], "not readable as an image"),
+    (PNG[:-20] + b"\xff" + PNG[-19:], "not readable as an image"),  # wrong checksum
+    (encode(1, size=(SIDE + 1, SIDE)), "(got 9x8 in mode L)"),
+    (encode(1, "1", size=(3000, 2000)), "(got 3000x2000 in mode 1)"),
+    *((encode(1, mode), f"(got 8x8 in mode {mode})") for mode in ("P", "LA", "RGB", "I;16")),
+]
+
+
+def test_a_wrong_image_is_refused_with_its_name() -> None:
+    for content, reason in WRONG_IMAGES:
+        match = rf"^b/0.png: .*{re.escape(reason)}"
+        with pytest.raises(PipelineError, match=match) as refused:
+            decode_image("b/0.png", content, CONFIG)
+        assert "\n" not in str(refused.value)
+
+
+def test_any_image_can_be_made_to_fit() -> None:
+    drawn = Image.new("L", (80, 80))
+    drawn.paste(255, (0, 20, 80, 60))  # a bar across the middle half
+    for kind in ("BMP L", "GIF P", "JPEG CMYK", "PNG 1", "PNG LA", "PNG RGBA", "TIFF RGB"):
+        name, mode = kind.split()
+        file = io.BytesIO()
+        drawn.convert("RGB").convert(mode).save(file, name)
+        image = decode_image("b/0", file.getvalue(), CONFIG, fit=True)
+        assert image.shape == (SIDE, SIDE, 1)
+        assert image[[0, 7]].max() < 50
+        assert image[[3, 4]].min() > 200
+    colours = decode_image("b/0", encode(1, "RGB"), CONFIG.replace(n_channels=3))
+    assert (colours.shape, str(colours.dtype)) == ((SIDE, SIDE, 3), "uint8")
+    wide = decode_image("b/0", encode(1, size=(64, 16)), CONFIG, fit=True)
+    assert wide[:3].max() == wide[5:].max() == 0  # the aspect ratio is kept
+    assert wide[3:5].min() > 0
+
+
+MEMBER = 512 + 512  # a header and the one block of a small image
+DAMAGES: list[Callable[[bytes], bytes]] = [
+    lambda tar: b"",
+    lambda tar: b"This is a text. " * 100,
+    lambda tar: tar[: 20 * MEMBER + 512 + 100],  # cut in an image
+    lambda tar: tar[: 20 * MEMBER + 512],  # cut after a header
+    lambda tar: tar[: 22 * MEMBER + 100],  # cut in a header
+    lambda tar: tar[: 22 * MEMBER],  # cut after a member
+    lambda tar: tar[: 22 * MEMBER] + b"x" * 512 + tar[22 * MEMBER + 512 :],  # a damaged header
+    lambda tar: gzip.compress(tar)[:1200],
+    lambda tar: gzip.compress(tar)[:500] + b"\xff" * 8 + gzip.compress(tar)[508:],
+    lambda tar: lzma.compress(tar)[:500],
+    lambda tar: gzip.compress(b"This is a text. " * 100),
+]
+
+
+def test_a_damaged_tar_file_is_refused_even_if_enough_images_are_left(path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        list(read_tarball(path, CONFIG))
+    content = write_tar(FILES, path).read_bytes()
+    assert len(content) > 24 * MEMBER
+    for harm in DAMAGES:
+        path.write_bytes(harm(content))
+        assert refusal(path).startswith("not readable as a tar file (")
+
+
+def test_each_class_has_the_same_share_of_each_split(path: Path) -> None:
+    write_tar(FILES, path)
+    splits = [split(path, CONFIG.replace(seed=seed)) for seed in range(5)]
+    for train, test in splits:
+        assert classes(train) == {"a": 4, "b": 4, "c": 4}
+        assert classes(test) == {"a": 2, "b": 2, "c": 2}
+        assert not train & test
+    assert len({frozenset(train) for train, _ in splits}) == 5
+    golden = {"a/1.png", "a/3.png", "b/1.png", "b/5.png", "c/0.png", "c/7.png"}
+    for order in (list(FILES), random.Random(1).sample(sorted(FILES), len(FILES))):
+        write_tar({name: FILES[name] for name in order}, path)
+        assert split(path, CONFIG.replace(seed=12345))[1] == golden  # on every machine
+
+
+def test_the_shards_have_all_samples_of_each_class_in_total(tmp_path: Path) -> None:
+    """There are more images than samples, and in 64 shards one or two images per class."""
+    for n_shards in (1, 7, 64):
+        config = CONFIG.replace(n_shards=n_shards, n_train_samples=3 * 80, n_test_samples=3 * 20)
+        both: list[Counter[str]] = [Counter(), Counter()]
+        for shard in range(n_shards):
+            numbers = share(113, shard, n_shards)
+            names = [f"{name}/{i}.png" for i in numbers for name in config.class_names]
+            tarball = write_tar(dict.fromkeys(names, PNG), tmp_path / f"{shard}.tar")
+            for total, half in zip(both, split(tarball, config, shard), strict=True):
+                assert len({classes(half)[name] for name in config.class_names}) == 1
+                total.update(half)
+        for total, n in zip(both, (80, 20), strict=True):
+            assert classes(set(total)) == dict.fromkeys(config.class_names, n)
+            assert set(total.values()) == {1}
+        assert not both[0].keys() & both[1].keys()
+
+
+def test_a_shard_is_split_in_its_own_way_and_too_few_images_are_refused(path: Path) -> None:
+    config = CONFIG.replace(n_shards=2, n_train_samples=24, n_test_samples=24)
+    write_tar(FILES, path)
+    assert split(path, config, 0) != split(path, config, 1)
+    config = CONFIG.replace(n_shards=2, n_train_samples=48, n_test_samples=6)
+    with pytest.raises(PipelineError, match=r"at least 9 images of class a \(got 8\)"):
+        split_files(path, config, 1)
+    with pytest.raises(
+        PipelineError, match=r"^params.yaml: ascii_letter: .* multiples of 3 \(got 13"
+    ):
+        split_files(path, CONFIG.replace(n_train_samples=13))

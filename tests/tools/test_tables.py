@@ -1,0 +1,109 @@
+"""What `make cards`, `make metrics` and `make experiments` show, and the params of `make smoke`."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.ascii_letter.typefaces import find_typefaces
+from letterpress.transfer.config import TransferConfig
+from tests.conftest import ROOT
+from tests.tools.conftest import Project
+from tools import experiments, metrics, smoke
+from tools.cards import PAGES, figures
+from tools.markdown import rewrite
+
+
+def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
+    gain = {"transfer_gain": 0.1, "transfer_gain_low": -0.01, "transfer_gain_high": 0.17}
+    for name, values in {
+        "kana": {"accuracy_of_a_very_long_name_of_a_metric": 0.5, "loss": 0.123456, "note": "x"},
+        "mnist": {"accuracy": 0.9925, "accuracy_low": 0.99061, "accuracy_high": 1.0, "loss": 0.02},
+        "transfer": {"labels_20": gain},
+    }.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "m.json").write_text(json.dumps(values), encoding="utf-8")
+    files = "kana/m.json, mnist/m.json, transfer/m.json"
+    (tmp_path / "dvc.yaml").write_text(f"metrics: [{files}]")
+    lines = metrics.table(tmp_path)
+    assert {len(line) for line in lines} == {80}
+    assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
+        ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
+        ["transfer gain, labels per class: 20", "+10.0 points", "-1.0 to +17.0 points"],
+        ["kana, accuracy_of_a_very_long_name_of", "50.00 %", ""],
+        ["kana, loss", "0.1235", ""],
+    ]
+
+
+def test_experiments_of_an_amended_commit_are_still_shown(
+    project: Project, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write("data/ascii_letter/metrics.json", "{}")
+    code = "import json, yaml\nvalues = yaml.safe_load(open('params.yaml'))\n"
+    project.write("copy.py", f"{code}json.dump(values, open({experiments.LETTERS!r}, 'w'))\n")
+    outs = [{experiments.LETTERS: {"cache": False, "persist": True}}]
+    stage = {"cmd": f"{sys.executable} copy.py", "params": ["accuracy_unseen"], "outs": outs}
+    project.pipeline = {"stages": {"all": stage}, "metrics": [experiments.LETTERS]}
+    project.params = {"accuracy": 0.5, "accuracy_unseen": 0.25, "loss": 1.5}
+    project.write_yaml()
+    project.run("dvc repro")
+    project.commit()
+    project.run("dvc exp run -n worse -S accuracy_unseen=0.125")
+    project.run("dvc exp run -n a-better-one-with-a-long-name -S accuracy_unseen=1.0")
+    project.run("git commit --quiet --all --amend --message=amended")
+    experiments.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [" ".join(line.split()) for line in lines[3:]] == [
+        "a-better-one-with-a-long-name",
+        "50.00% 100.00% 1.5000 accuracy_unseen=1.0",
+        "worse 50.00% 12.50% 1.5000 accuracy_unseen=0.125",
+    ]
+
+
+def test_the_params_of_the_smoke_run_are_valid(tmp_path: Path) -> None:
+    smoke.copy_project(ROOT, tmp_path)
+    params = tmp_path / "params.yaml"
+    assert AsciiLetterConfig.from_yaml(params).n_train_samples == 104
+    assert TransferConfig.from_yaml(params).n_steps == 2
+
+
+def test_every_figure_is_up_to_date_and_on_a_page() -> None:
+    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    assert set(re.findall(r"<!-- ([\w-]+) -->", text)) == set(figures(ROOT))
+    assert rewrite(text, figures(ROOT)) == text, "run `make cards`"
+
+
+def test_rewrite_replaces_what_is_between_markers() -> None:
+    known = {"one": lambda: "1", "table": lambda: "a\nb"}
+    text = "An <!-- one -->old<!-- /one -->\n<!-- table -->\n\nold\n\n<!-- /table -->"
+    new = "An <!-- one -->1<!-- /one -->\n<!-- table -->\n\na\nb\n\n<!-- /table -->"
+    assert rewrite(text, known) == rewrite(new, known) == new
+    with pytest.raises(KeyError, match="other"):
+        rewrite("<!-- other --><!-- /other -->", known)
+
+
+def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
+    folder = tmp_path / "data/ascii_letter"
+    folder.mkdir(parents=True)
+    values = {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "loss": 2.0}
+    unseen = {re.sub("(_|$)", r"_unseen\1", key, count=1): values[key] for key in values}
+    (folder / "metrics.json").write_text(json.dumps(values | unseen), encoding="utf-8")
+    for split in ("", "_unseen"):
+        path = folder / f"predictions{split}.csv"
+        path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\n", encoding="utf-8")
+    found = figures(tmp_path)
+    last = found["letters-results"]().splitlines()[-1]
+    assert last == "| unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 |"
+    counts = found["letters-mistakes"]().splitlines()[2:]
+    assert counts == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
+    assert found["i-or-l"]() == "6 of the 6"
+
+
+def test_the_data_card_lists_every_family() -> None:
+    card = (ROOT / "docs/cards/data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w ]+) \| ([\w-]+) \| .+ \|", card, re.MULTILINE)
+    assert {(faces[0].family, faces[0].style) for faces in find_typefaces()} <= set(rows)

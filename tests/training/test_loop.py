@@ -1,0 +1,129 @@
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from letterpress.core.errors import PipelineError
+from letterpress.core.tensorflow import keras
+from letterpress.evaluation.metrics import evaluate
+from letterpress.model.network import build_classifier
+from letterpress.model.weights import load_weights
+from letterpress.training.loop import train
+from tests.conftest import copy_project
+from tests.core.test_files import contents
+from tests.model.test_weights import bits
+from tests.trained import Trained
+
+
+def test_training_twice_gives_the_same_bits(trained: Trained, tmp_path: Path) -> None:
+    """Whether or not it saves checkpoints, replaces older curves, or has a parent to ignore."""
+    curves, checkpoint = tmp_path / "curves", tmp_path / "training.npz"
+    shutil.copytree(trained.curves, curves)
+    parent = tmp_path / "missing.weights.h5"
+    again = train(trained.config, trained.train_records, curves, parent, checkpoint)
+    assert bits(again) == bits(trained.classifier)
+    assert contents(curves) == contents(trained.curves)
+    assert not checkpoint.exists()
+
+
+def test_training_learns_and_writes_only_the_curves(trained: Trained) -> None:
+    metrics, _ = evaluate(trained.classifier, trained.config, trained.test_records)
+    assert metrics["accuracy"] > 0.5
+    last = json.loads((trained.curves / "metrics.json").read_text())
+    assert last == {name: round(value, 6) for name, value in last.items()}
+    assert last["step"] == trained.config.n_epochs - 1
+    for name, change in ("loss", -1), ("accuracy", 1):
+        lines = (trained.curves / f"plots/metrics/{name}.tsv").read_text().splitlines()
+        first, second = (float(line.split("\t")[1]) for line in lines[1:])
+        assert second == last[name]
+        assert change * (second - first) > 0
+    plots = {f"plots/metrics/{name}.tsv" for name in ("loss", "accuracy")}
+    assert set(contents(trained.curves)) == plots | {"metrics.json"}
+    assert not (trained.folder / "dvc.yaml").exists()
+
+
+def test_features_learn_unless_they_are_frozen(trained: Trained, tmp_path: Path) -> None:
+    parent = trained.classifier
+    keras.utils.set_random_seed(trained.config.seed)
+    start = build_classifier(trained.config).get_layer("features")
+    assert not set(bits(start)) & set(bits(parent.get_layer("features")))
+    config = trained.config.replace(n_epochs=1, pretrained_features=True, freeze_features=True)
+    child = train(config, trained.train_records, tmp_path, trained.features)
+    assert bits(child.get_layer("features")) == bits(parent.get_layer("features"))
+    assert not set(bits(child)[-2:]) & set(bits(parent))
+
+
+def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> None:
+    frozen: dict[str, Any] = {"freeze_features": True}
+    child: dict[str, Any] = {"pretrained_features": True}
+    refused: list[tuple[str, dict[str, Any], str, Path | None]] = [
+        ("freeze_features needs pretrained_features", frozen, "train", None),
+        ("Set mnist.pretrained_features to false", child, "train", None),
+        ("not the weights of this features", child, "train", trained.weights),
+        ("missing.lengths.json", {}, "missing", None),
+        ("test: expected 200 examples", {}, "test", None),
+    ]
+    for message, change, split, features in refused:
+        with pytest.raises((PipelineError, FileNotFoundError), match=message):
+            config = trained.config.replace(**change)
+            train(config, trained.records / split, tmp_path / "curves", features)
+
+
+def test_a_training_that_diverges_is_refused(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overflowing = keras.optimizers.SGD(1e30)
+    monkeypatch.setattr("letterpress.training.loop.build_optimizer", lambda *_: overflowing)
+    with pytest.raises(PipelineError, match=r"mnist: training diverged \(loss is (nan|inf)\)"):
+        train(trained.config, trained.train_records, tmp_path / "curves")
+
+
+def test_a_git_repository_without_a_commit_is_refused(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    with pytest.raises(PipelineError, match="git: DVCLive needs a commit"):
+        train(trained.config, trained.train_records, Path("curves"))
+    assert not Path("curves").exists()
+
+
+KILLED = """
+import os, runpy, signal
+from letterpress.training.checkpoint import Checkpoint
+save = Checkpoint.save
+def save_and_die(self, history):
+    save(self, history)
+    os.kill(os.getpid(), signal.SIGKILL)
+Checkpoint.save = save_and_die
+runpy.run_module("stages.train_mnist", run_name="__main__")
+"""
+
+
+def test_the_stage_resumes_after_each_sigkill_and_gives_the_same_bits(
+    trained: Trained, tmp_path: Path
+) -> None:
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    data = tmp_path / "data/mnist"
+    shutil.copytree(trained.train_records, data / "tfrecords/train")
+    copy_project(tmp_path, {"mnist": dict(trained.config)})
+    first, second, last = run("-c", KILLED), run("-c", KILLED), run("-m", "stages.train_mnist")
+    assert [first.returncode, second.returncode, last.returncode] == [-9, -9, 0], last.stderr
+    assert first.stdout.startswith("Epoch 1/2")
+    resuming = "data/mnist/training.npz: resuming after epoch"
+    assert second.stdout.startswith(f"{resuming} 1\nEpoch 2/2")
+    assert last.stdout.startswith(f"{resuming} 2\ndata/mnist/classifier.weights.h5: ")
+    made = {path.name: path for path in data.iterdir() if path.name != "tfrecords"}
+    assert set(made) == {"curves", "classifier.weights.h5", "features.weights.h5"}
+    assert contents(made["curves"]) == contents(trained.curves)
+    assert made["features.weights.h5"].read_bytes() == trained.features.read_bytes()
+    classifier = build_classifier(trained.config)
+    load_weights(classifier, made["classifier.weights.h5"])
+    assert bits(classifier) == bits(trained.classifier)

@@ -1,0 +1,95 @@
+"""Prints the experiments of all commits in 80 columns: newest commit first, best accuracy first."""
+
+import json
+import re
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tools.metrics import flatten
+
+LETTERS, DIGITS = "data/ascii_letter/metrics.json", "data/mnist/metrics.json"
+COLUMNS = {
+    "letters": (LETTERS, "accuracy", "{:.2%}"),
+    "unseen": (LETTERS, "accuracy_unseen", "{:.2%}"),
+    "loss": (LETTERS, "loss", "{:.4f}"),
+    "digits": (DIGITS, "accuracy", "{:.2%}"),
+}
+"""Headings; the file, the key and the format of the metric below."""
+
+Row = Mapping[str, Any]
+
+
+def table(commits: list[Row]) -> Iterator[str]:
+    """Yields the lines of the table for what `dvc exp show --json` prints."""
+    yield _line("commit, experiment", list(COLUMNS), "changed params")
+    for commit in sorted(commits, key=lambda row: str(_data(row).get("timestamp")), reverse=True):
+        yield _line(f"{commit['rev'][:7]} {commit['name'] or ''}", _cells(commit), "")
+        before = _params(commit)
+        tips = [{**one, **one["revs"][0]} for one in commit["experiments"] or []]
+        for tip in sorted(tips, key=lambda tip: _metrics(tip)[1] or 0, reverse=True):
+            changed = [f"{k}={v}" for k, v in _params(tip).items() if before.get(k) != v]
+            first, *more = textwrap.wrap(", ".join(changed), 26) or [""]
+            yield _line(f"  {tip['name'] or tip['rev'][:7]}", _cells(tip), first)
+            for line in more:
+                yield _line("", [], line)
+
+
+def _line(name: str, cells: list[str], changed: str) -> str:
+    numbers = "".join(f"{cell:>8}" for cell in cells)
+    if len(name) > 20 and numbers:
+        return f"{name}\n{_line('', cells, changed)}"
+    return f"{name:20}{numbers:32}  {changed}".rstrip()
+
+
+def _data(row: Row) -> dict[str, Any]:
+    return row["data"] or {}  # DVC could not read the commit
+
+
+def _metrics(row: Row) -> list[float | None]:
+    files = _data(row).get("metrics", {})
+    return [files.get(file, {}).get("data", {}).get(key) for file, key, _ in COLUMNS.values()]
+
+
+def _cells(row: Row) -> list[str]:
+    """Formats the metrics of a commit or an experiment, or its state if it has none."""
+    cells = [
+        "" if value is None else style.format(value)
+        for value, (_, _, style) in zip(_metrics(row), COLUMNS.values(), strict=True)
+    ]
+    return cells if any(cells) else [(row.get("executor") or {}).get("state", "failed")]
+
+
+def _params(row: Row) -> dict[str, Any]:
+    params = _data(row).get("params", {}).get("params.yaml", {})
+    return dict(flatten(params.get("data", {})))
+
+
+def read_experiments() -> list[Row]:
+    """Returns what `dvc exp show` reports on HEAD and on every commit that has experiments.
+
+    `dvc exp show --all-commits` is slow, and lacks the experiments of commits that were amended.
+    """
+    refs = ["git", "for-each-ref", "--format=%(refname)", "refs/exps"]
+    listed = subprocess.run(refs, capture_output=True, text=True, check=False).stdout
+    found = re.findall(r"^refs/exps/(\w\w)/(\w{38})/", listed, re.MULTILINE)
+    command = ["dvc", "exp", "show", "--json", "--hide-workspace", "--rev", "HEAD"]
+    for first, rest in dict.fromkeys(found):
+        command += ["--rev", first + rest]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if shown.returncode:
+        sys.exit(shown.returncode)
+    return list(json.loads(shown.stdout))
+
+
+def main() -> None:
+    rows = read_experiments()
+    print("\n".join(table(rows)))
+    if not any(row["experiments"] for row in rows):
+        print("\nNo experiments yet. Try `dvc exp run -S learning_rate=0.01`")
+
+
+if __name__ == "__main__":
+    main()
