@@ -41,15 +41,17 @@ def _step(row: Row) -> list[str]:
 
 
 def _growth(row: Row) -> list[str]:
-    megabytes = [str(row[key]) for key in ("megabytes", "megabytes_at_start", "own_megabytes")]
+    megabytes = [str(row[key]) for key in ("megabytes", "megabytes_at_start")]
     return [row["step"], f"{row['letters']:,}", _number(row["microseconds"]), *megabytes]
 
 
-MEMORY = ("peak MB", "MB before the first letter", "MB without libraries' code")
 TABLES = {
     "ratios": (("what", "result", "floor", "aim", "reached", "medians", "run"), _ratio),
     "step": (("what", "ms", "run"), _step),
-    "growth": (("step", "letters", "µs per letter", *MEMORY), _growth),
+    "growth": (
+        ("step", "letters", "µs per letter", "peak MB", "MB before the first letter"),
+        _growth,
+    ),
 }
 """The headings of each table, and the function that formats a row."""
 

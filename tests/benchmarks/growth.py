@@ -6,7 +6,6 @@ python -m tests.benchmarks.growth tarball|records|loader FOLDER N
 import json
 import re
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -15,22 +14,12 @@ from letterpress.ascii_letter.drawing import draw_letters, write_tarball
 from letterpress.ascii_letter.typefaces import split_families
 from letterpress.records.tarball import read_examples, split_files
 
-_own_peak = 0
-
 
 def status(key: str) -> int:
     """Returns a value of /proc/self/status in megabytes."""
     found = re.search(rf"{key}:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
     assert found, key
     return int(found[1]) // 1024
-
-
-def watch() -> None:
-    """Records the peak of this process's own memory, without the code of libraries."""
-    global _own_peak
-    while True:
-        _own_peak = max(_own_peak, status("RssAnon"))
-        time.sleep(0.02)
 
 
 def main(step: str, folder: Path, n: int) -> None:
@@ -52,7 +41,6 @@ def main(step: str, folder: Path, n: int) -> None:
         from letterpress.records.read import stream_batches
         from letterpress.records.write import write_splits
     at_start = status("VmHWM")
-    threading.Thread(target=watch, daemon=True).start()
     start = time.process_time()
     if step == "tarball":
         seen, _ = split_families(config.unseen_families)
@@ -72,7 +60,6 @@ def main(step: str, folder: Path, n: int) -> None:
         "microseconds": 1e6 * (time.process_time() - start) / n,
         "megabytes": status("VmHWM"),
         "megabytes_at_start": at_start,
-        "own_megabytes": _own_peak,
     }
     print(json.dumps(cost))
 

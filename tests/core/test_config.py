@@ -59,10 +59,7 @@ def test_values_up_to_the_limits_are_accepted_and_others_are_refused() -> None:
     assert_limits(ClassifierConfig(), LIMITS)
 
 
-def test_the_shape_of_an_image_is_height_width_channels() -> None:
+def test_image_shape_and_class_names_follow_from_the_values() -> None:
     config = ClassifierConfig(image_height=10, image_width=20, n_channels=3)
     assert config.image_shape == (10, 20, 3)
-
-
-def test_a_class_is_named_by_its_label() -> None:
     assert MnistConfig().class_names == tuple("0123456789")

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from dvc.cli import main as dvc
 from dvc.utils.hydra import apply_overrides
 
 from tests.conftest import ROOT
@@ -140,20 +139,6 @@ def test_a_damaged_object_is_refused_and_repaired(
     assert "Data and pipelines are up to date." in theirs.run("sh", "-euc", PULL)
     assert contents(theirs.folder / "data") == contents(ours.folder / "data")
     assert theirs.git("status", "--porcelain") == ""
-
-
-def test_dvc_accepts_the_addresses_and_settings_of_the_page(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = re.findall(r"^\|[^|]*\| `(\S+)` (\|.*)", PAGE.read_text("utf-8"), re.MULTILINE)
-    assert len(rows) == 5
-    for number, (address, row) in enumerate(rows):
-        (tmp_path / str(number)).mkdir()
-        monkeypatch.chdir(tmp_path / str(number))
-        settings = re.findall("`(dvc remote modify [^`]+)`", row)
-        new = ("dvc init --quiet --no-scm", f"dvc remote add --default team {address}")
-        for command in (*new, *settings):
-            assert dvc(command.split()[1:]) == 0, command
 
 
 def test_clones_with_one_cache_never_write_through_links(reproduced: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tools.notice import find_licences, read_licence, split_notice
+from tools.notice import find_licences, split_notice
 
 LISTED = split_notice((ROOT / "NOTICE").read_text(encoding="utf-8"))[1]
 
@@ -21,21 +21,3 @@ def test_a_package_for_another_system_keeps_its_line(tmp_path: Path) -> None:
     assert find_licences(tmp_path / "lock", known) == known
     with pytest.raises(SystemExit, match="no-such-package states no licence"):
         find_licences(tmp_path / "lock", {})
-
-
-@pytest.mark.parametrize(
-    ("stated", "expected"),
-    [
-        ("License-Expression: MIT\nLicense: other", "MIT"),
-        ("License: BSD\nClassifier: License :: OSI Approved :: A", "BSD"),
-        (f"License: {'long ' * 40}\nClassifier: License :: OSI Approved :: A", "A"),
-        ("Classifier: License :: OSI Approved\nClassifier: License :: B", "B"),
-    ],
-)
-def test_the_licence_is_what_the_package_states(
-    stated: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "thing-1.dist-info").mkdir()
-    (tmp_path / "thing-1.dist-info/METADATA").write_text(f"Name: thing\n{stated}\n")
-    assert read_licence("thing") == expected
