@@ -99,8 +99,8 @@ format: $(VENV)/installed-dev ## Format the code
 	ruff check --fix .
 	ruff format .
 
-verify: $(VENV)/installed ## Reproduce a fresh clone of HEAD, compare byte for byte
-	python -m tools.verify
+verify: $(VENV)/installed ## Compare HEAD with a fresh clone, reproduced (SKIP=STAGE)
+	python -m tools.verify $(SKIP)
 
 lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pyproject.toml
 	$(COMPILE) --upgrade --group build -o requirements.txt
