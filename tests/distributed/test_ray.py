@@ -131,6 +131,7 @@ def test_the_jobs_of_a_lost_node_are_retried(
     assert all(indices.count(index) == 2 for index in lost)
 
 
+@pytest.mark.slow
 def test_letters_and_records_are_the_same_bytes(
     cluster: Cluster, tmp_path: Path, tiny_params: Params
 ) -> None:
