@@ -9,6 +9,7 @@ from pathlib import Path
 
 from letterpress.core.files import locked
 from letterpress.core.interrupts import handle_interrupts
+from letterpress.core.watch import check_inputs, watch_inputs
 
 
 class PipelineError(Exception):
@@ -24,14 +25,16 @@ def run(main: Callable[..., None], *arguments: str, alone: bool = True) -> None:
 
     Raises:
         SystemExit: code 1 after a PipelineError or an OSError (file not found, disk full,
-            permission denied), 130 after Ctrl-C.
+            permission denied), or if an input changed meanwhile; 130 after Ctrl-C.
     """
     handle_interrupts()
     try:
         with ExitStack() as stack:
             if alone:
                 _lock(stack, Path(inspect.getfile(main)))
+            watch_inputs()
             main(*arguments)
+            check_inputs()
     except (PipelineError, OSError) as error:
         message = str(error)
         if isinstance(error, FileNotFoundError) and error.filename:

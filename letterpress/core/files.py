@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from letterpress.core.watch import check_inputs
+
 if sys.platform != "win32":
     import fcntl
 
@@ -43,8 +45,8 @@ def locked(path: Path, wait: bool = True) -> Iterator[bool]:
 def replacing(target: Path) -> Iterator[Path]:
     """Yields a path to write a file or folder at, which replaces `target` when the block succeeds.
 
-    If the block fails, its files are removed and `target` is unchanged. If the process is killed,
-    the next one that replaces the same target removes them.
+    If the block fails, or an input of the stage has changed, its files are removed and `target` is
+    unchanged. If the process is killed, the next one that replaces the same target removes them.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{target.name}.building-"
@@ -61,6 +63,7 @@ def replacing(target: Path) -> Iterator[Path]:
             stack.enter_context(locked(folder))
         built = folder / target.name  # the same name: Keras reads the format from the suffix
         yield built
+        check_inputs()
         if target.is_dir():
             target.rename(folder / ".older")
         built.replace(target)

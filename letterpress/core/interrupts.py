@@ -13,10 +13,12 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from letterpress.core.files import discard_unfinished
+from letterpress.core.watch import watch_imports
 
 
 def prepare() -> None:
-    """Prepares for importing a stage: Ctrl-C or a missing package prints one line."""
+    """Prepares for importing a stage: reports failures in one line, notices edits of its code."""
+    watch_imports()
     sys.excepthook = _report
     handle_interrupts()
 

@@ -15,6 +15,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from typing_extensions import Self
 
 from letterpress.core.errors import PipelineError
+from letterpress.core.watch import note_params
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -35,6 +36,7 @@ def read_params(path: Path) -> dict[str, Any]:
         raise PipelineError(f"{path}: not readable as YAML ({reason}). Correct it") from error
     if not isinstance(params, dict) or not all(isinstance(key, str) for key in params):
         raise PipelineError(f"{path}: expected one `key: value` per line (learning_rate: 0.01)")
+    note_params(path, params)
     return params
 
 
