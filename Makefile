@@ -54,7 +54,7 @@ cards: $(VENV)/installed ## Write the current figures into the cards and the REA
 	@python -m tools.cards
 
 workers: $(VENV)/installed ## Train with several processes (STAGE=train_mnist WORKERS=2)
-	@python -m tools.workers $(WORKERS) $(STAGE)
+	@python -m tools.workers $(WORKERS) $(STAGE) $(OPTIONS)
 
 serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (PORT=8000)
 	@dvc repro export_web

@@ -1,7 +1,8 @@
 """Runs a stage of dvc.yaml as several workers on this machine, which train one model together.
 
 The chief runs under `dvc repro`, so dvc.lock records its outputs; the others run the stage's file.
-If one worker fails, the others are stopped.
+If one worker fails, the others are stopped. TensorFlow's servers listen on all addresses, whatever
+TF_CONFIG says, and ask for no password: the workers therefore run in a network of their own.
 """
 
 import argparse
@@ -9,17 +10,62 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
+if sys.platform == "linux":
+    import fcntl
+
 PATIENCE = 30  # seconds in which workers may report a lost worker before they are stopped
+
+GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 1
+"""Of network interfaces in Linux: see netdevice(7)."""
+
+
+def own_network() -> list[str]:
+    """Returns the command that starts a program in a new network namespace.
+
+    Raises:
+        SystemExit: the system has or permits none.
+    """
+    for options in (["--net"], ["--user", "--map-root-user", "--net"]):  # by root, by others
+        command = ["unshare", *options]
+        with suppress(FileNotFoundError, subprocess.CalledProcessError):
+            subprocess.run([*command, "true"], check=True, stderr=subprocess.DEVNULL)
+            return command
+    sys.exit(
+        "error: workers: `unshare --user --net` is not permitted here, so other machines could read "
+        "and write your files through TensorFlow's servers. Add --listen-on-network if you trust "
+        "all machines that reach this one"
+    )
+
+
+def start_loopback() -> None:
+    """Starts the loopback interface of a new network namespace.
+
+    Raises:
+        SystemExit: another interface is up, which would let other machines in.
+    """
+    assert sys.platform == "linux"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+
+        def call(request: int, name: str, flags: int = 0) -> int:
+            packed = struct.pack("16sH22x", name.encode(), flags)
+            (found,) = struct.unpack("16xH22x", fcntl.ioctl(any_socket, request, packed))
+            return int(found)
+
+        names = {name for _, name in socket.if_nameindex()}
+        if any(call(GET_FLAGS, name) & UP for name in names - {"lo"}):
+            sys.exit("error: workers: this network has other machines. Leave --own-network out")
+        call(SET_FLAGS, "lo", call(GET_FLAGS, "lo") | UP)
 
 
 def find_addresses(n: int) -> list[str]:
-    """Returns `n` free addresses of this machine that other machines cannot reach."""
+    """Returns `n` free addresses of this machine for TF_CONFIG."""
     with ExitStack() as stack:
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
@@ -70,6 +116,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Runs a stage as several workers on this machine.")
     parser.add_argument("workers", type=int, help="how many, the chief included")
     parser.add_argument("stage", help="a stage of dvc.yaml that trains")
+    parser.add_argument("--listen-on-network", action="store_true", help="allow other machines in")
+    parser.add_argument("--own-network", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.workers < 1:
         sys.exit(
@@ -77,6 +125,11 @@ def main() -> None:
         )
     if not Path("stages", f"{arguments.stage}.py").is_file():
         sys.exit(f"error: STAGE: no such stage (got {arguments.stage}). Try STAGE=train_mnist")
+    if arguments.own_network:
+        start_loopback()
+    elif not arguments.listen_on_network:
+        again = sys.executable, "-m", "tools.workers", "--own-network", *sys.argv[1:]
+        os.execvp("unshare", [*own_network(), *again])
     chief = ["dvc", "repro", "--single-item", "--force", arguments.stage]
     other = ["python", "-m", f"stages.{arguments.stage}"]
     addresses = find_addresses(arguments.workers)

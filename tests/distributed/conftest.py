@@ -1,4 +1,4 @@
-"""A Ray cluster on this machine that listens on 127.0.0.1 only."""
+"""A Ray cluster and workers that no other machine can reach."""
 
 import json
 import os
@@ -10,11 +10,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from subprocess import DEVNULL, PIPE
+from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
 from typing import Any
 
 import psutil
 import pytest
+
+from tests.conftest import ROOT
+from tools.workers import own_network
 
 # Adds a node for each line of options, and prints the address of the cluster.
 PROGRAM = """
@@ -48,6 +52,40 @@ class Cluster:
         self.environment["RAY_ADDRESS"] = self.process.stdout.readline().strip()
         new = [process for process in self.process.children() if process not in older]
         return next(process for process in new if process.name() == "raylet")
+
+
+def listening(parent: psutil.Process) -> set[str]:
+    """The addresses of this machine on which a process and its descendants listen."""
+    processes = {process.pid for process in [parent, *parent.children(recursive=True)]}
+    return {
+        connection.laddr.ip.removeprefix("::ffff:")  # IPv4 in IPv6
+        for connection in psutil.net_connections("inet")
+        if connection.pid in processes and connection.status == "LISTEN" and connection.laddr
+    }
+
+
+def listening_inside(process: psutil.Process) -> set[str]:
+    """The addresses on which anything listens in the network of a process, as Linux lists them."""
+    tables = [Path(f"/proc/{process.pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    lines = [line.split() for table in tables for line in table.splitlines()[1:]]
+    return {local.partition(":")[0] for _, local, _, state, *_ in lines if state == "0A"}
+
+
+@pytest.fixture(scope="session")
+def network() -> Iterator[list[str]]:
+    """The start of a command that runs in a network of these tests, which has no other machine."""
+    try:
+        command = own_network()
+    except SystemExit as error:
+        pytest.skip(str(error))
+    program = "from tools.workers import *; start_loopback(); print('up', flush=True); input()"
+    program_command = [*command, sys.executable, "-c", program]
+    with Popen(program_command, stdin=PIPE, stdout=PIPE, cwd=ROOT) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"up\n"
+        user = ["--user", "--preserve-credentials"] if "--user" in command else []
+        yield ["nsenter", "--target", str(holder.pid), "--net", *user, "--"]
+        holder.communicate(b"\n")
 
 
 def kill(parent: psutil.Process) -> None:

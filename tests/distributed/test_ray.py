@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import ROOT, Params, copy_project
 from tests.core.test_files import contents
-from tests.distributed.conftest import Cluster, kill
+from tests.distributed.conftest import Cluster, kill, listening
 
 PROGRAM = """
 import json, os, sys, time
@@ -112,6 +113,21 @@ def test_results_and_files_are_those_of_local_processes(
     assert (finish(start(project, environment, 0.1)), contents(project / "out")) == expected
     files = [Path(file) for *_, file in started(project)]
     assert not any(file.is_relative_to(project) for file in files), "not the code that was sent"
+
+
+def test_the_cluster_and_its_driver_listen_on_this_machine_only(
+    cluster: Cluster, project: Path
+) -> None:
+    program = psutil.Popen(
+        [sys.executable, "-m", "letterpress.trial", "0.3"],
+        cwd=project, env=cluster.environment, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    found = set[str]()
+    while program.poll() is None:
+        found |= listening(cluster.process) | listening(program)
+        time.sleep(0.05)
+    assert found
+    assert found <= {"127.0.0.1", "::1"}
 
 
 def test_the_jobs_of_a_lost_node_are_retried(

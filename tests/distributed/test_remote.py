@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from dvc.utils.hydra import apply_overrides
 
 from tests.conftest import ROOT
 from tests.core.test_files import contents
+from tests.distributed.conftest import listening
 from tests.pages import read_blocks
 from tests.test_pipeline import Repository, reproduced, stages_run
 
@@ -56,6 +58,7 @@ class Server:
         self.process = subprocess.Popen(self.command, stderr=subprocess.PIPE)
         first = self.process.stderr.readline() if self.process.stderr else b""
         assert first.startswith(b"Server listening"), first
+        assert listening(psutil.Process(self.process.pid)) == {"127.0.0.1"}
         yield
         self.process.terminate()
         self.process.communicate()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -18,6 +19,7 @@ from letterpress.mnist.config import MnistConfig
 from letterpress.mnist.examples import draw_examples
 from letterpress.records.write import write_splits
 from tests.conftest import ROOT, copy_project, write_digits
+from tests.distributed.conftest import listening, listening_inside
 from tools.workers import find_addresses
 
 DATA = Path("data/mnist")
@@ -75,6 +77,15 @@ class Ended(NamedTuple):
     err: str
 
 
+NETWORK: list[str] = []
+"""The start of a worker's command; see the fixture `network`."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _enter_network(network: list[str]) -> None:
+    NETWORK[:] = network
+
+
 def start(folder: Path, n: int, *arguments: str) -> list[subprocess.Popen[str]]:
     """Starts `n` workers in a project folder; one worker has no TF_CONFIG."""
     addresses = find_addresses(n)
@@ -84,7 +95,7 @@ def start(folder: Path, n: int, *arguments: str) -> list[subprocess.Popen[str]]:
         config = {"TF_CONFIG": json.dumps({"cluster": {"worker": addresses}, "task": task})}
         workers.append(
             subprocess.Popen(
-                [sys.executable, *arguments],
+                [*NETWORK, sys.executable, *arguments],
                 cwd=folder,
                 env=ENVIRONMENT | (config if n > 1 else {}),
                 stdout=subprocess.PIPE,
@@ -191,21 +202,54 @@ def test_workers_draw_different_dropout_masks(new_project: Make) -> None:
     assert all(one != other for one, other in zip(*different, strict=True))
 
 
-@pytest.fixture(scope="module")
-def launched(new_project: Make) -> Path:
+class Launched(NamedTuple):
     """A project in which the launcher trained with two workers, the chief under DVC."""
-    folder = new_project(DROPPING)
+
+    folder: Path
+    inside: set[str]
+    """The addresses on which something listened in the workers' own network."""
+    outside: set[str]
+    """The addresses of this machine on which a worker listened."""
+
+
+@pytest.fixture(scope="module")
+def launched(new_project: Make) -> Launched:
+    folder, inside, outside = new_project(DROPPING), set[str](), set[str]()
     for arguments in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm a"):
         subprocess.run(["git", *arguments.split()], cwd=folder, check=True)
     environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
     launcher = [sys.executable, "-m", "tools.workers", "2", "train_mnist"]
-    subprocess.run(launcher, cwd=folder, env=environment, check=True)
+    with psutil.Popen(launcher, cwd=folder, env=environment) as process:
+        while process.poll() is None:
+            outside |= listening(process)
+            if len(process.children()) == 2:
+                inside |= listening_inside(process)
+            time.sleep(0.1)
+    assert process.returncode == 0
     assert str(WEIGHTS) in (folder / "dvc.lock").read_text()
-    return folder
+    return Launched(folder, inside, outside)
+
+
+def test_the_workers_listen_on_all_addresses_but_no_other_machine_reaches_them(
+    launched: Launched,
+) -> None:
+    assert launched.inside & {"0" * 8, "0" * 32}  # TensorFlow ignores the address in TF_CONFIG
+    assert launched.outside == set()
+
+
+def test_without_a_network_of_their_own_workers_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "unshare").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "unshare").chmod(0o755)
+    for path in (str(tmp_path), "/nowhere"):
+        launcher = [sys.executable, "-m", "tools.workers", "2", "train_mnist"]
+        options: Any = {"cwd": ROOT, "env": {**os.environ, "PATH": path}, "text": True}
+        done = subprocess.run(launcher, check=False, capture_output=True, **options)
+        assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+        assert "Add --listen-on-network if you trust" in done.stderr
 
 
 def test_a_killed_worker_is_reported_and_the_training_resumes_to_the_same_bytes(
-    new_project: Make, launched: Path
+    new_project: Make, launched: Launched
 ) -> None:
     folder = new_project(DROPPING)
     workers = start(folder, 2, *STAGE)
@@ -228,5 +272,5 @@ def test_a_killed_worker_is_reported_and_the_training_resumes_to_the_same_bytes(
         f"{CHECKPOINT}: resuming after epoch {n_done}\nEpoch {n_done + 1}"
     )
     for file in (WEIGHTS, LOSS):
-        assert (folder / file).read_bytes() == (launched / file).read_bytes()
+        assert (folder / file).read_bytes() == (launched.folder / file).read_bytes()
     assert not (folder / CHECKPOINT).exists()
