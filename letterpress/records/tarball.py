@@ -7,18 +7,20 @@ It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed for
 macOS and Windows add to folders are skipped.
 """
 
+import bz2
 import csv
+import gzip
 import io
 import lzma
 import re
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from itertools import compress
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import IO, Any
 from unicodedata import normalize
 
 import numpy as np
@@ -32,8 +34,20 @@ from letterpress.records.image import decode_image, open_image
 
 SPLITS = ("train", "test", "unseen")
 
-_MOST_BYTES = 1 << 27  # per member: more than any image file has
-_MOST_EXPANDED, _MOST_EXPANSION = 1 << 30, 100  # a bomb exceeds both: bytes, times its own size
+_MOST_BYTES = 1 << 27
+"""Bytes of a member: more than any image file has."""
+_MOST_HEADER = 1 << 20
+"""Bytes that describe a member: its name, its attributes, the holes of a sparse file."""
+_MOST_EXPANDED, _MOST_EXPANSION = 1 << 30, 100
+"""Bytes of all members, and the same in times the size of the tar file: a bomb exceeds both."""
+_OPENERS: dict[bytes, Callable[..., Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x5d\0\0": lzma.open,
+}
+"""How a tar file is decompressed, by its first bytes."""
+
 _SYSTEM_FILES = {"__macosx", ".ds_store", ".localized", "icon\r", "desktop.ini", "thumbs.db"}
 _FORBIDDEN = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: bytes that are not UTF-8
 
@@ -48,8 +62,53 @@ class _Member(tarfile.TarInfo):
         return member
 
     def check_size(self) -> None:
-        if self.size > _MOST_BYTES:
+        if not 0 <= self.size <= _MOST_BYTES:
             raise tarfile.TarError(f"{self.name!r} is larger than {_MOST_BYTES} bytes")
+
+
+class _Reader:
+    """Reads the members of a decompressed tar file in their order, within the limits above.
+
+    It is also the file that tarfile reads, so that no header makes it read on without bound.
+    """
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self.seek, self.tell, self._file = file.seek, file.tell, file
+        self._end = max(_MOST_EXPANDED, _MOST_EXPANSION * size)
+        self._budget = _MOST_HEADER
+        self._tar: Any = tarfile.TarFile(fileobj=self, tarinfo=_Member)  # type: ignore[arg-type]
+
+    def read(self, size: int) -> bytes:
+        self._budget -= size
+        if size < 0 or self._budget < 0:
+            raise tarfile.TarError(f"a header is larger than {_MOST_HEADER} bytes")
+        self._check_end(self.tell())
+        return self._file.read(size)
+
+    def _check_end(self, position: int) -> None:
+        if position > self._end:
+            raise tarfile.TarError(f"expands to more than {self._end} bytes")
+
+    def files(self) -> Iterator[tuple[_Member, str]]:
+        """Yields each member that is not a folder, and its name in NFC."""
+        expanded = 0
+        while member := self._tar.next():
+            self._tar.members.clear()  # tarfile would keep 0.5 kB per file
+            member.check_size()  # again: the header of a sparse file has another size
+            expanded += member.size  # the holes of a sparse file included
+            self._check_end(expanded)
+            if not member.isdir():
+                yield member, normalize("NFC", member.name.removeprefix("./"))
+            self._budget = _MOST_HEADER
+        # tarfile takes any damage for the end.
+        self.seek(self._tar.offset)
+        if self.read(tarfile.BLOCKSIZE).strip(b"\0") or self.tell() == self._tar.offset:
+            raise tarfile.ReadError(f"damaged or cut off at byte {self._tar.offset}")
+
+    def content(self, member: _Member) -> bytes:
+        """Returns the content of a regular file."""
+        self._budget = member.size
+        return bytes(self._tar.extractfile(member).read())
 
 
 def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str, bytes]]:
@@ -63,13 +122,8 @@ def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str,
     labels = _labels(config)
     seen: set[str] = set()
     with _opened(tarball) as tar:
-        most_expanded = max(_MOST_EXPANDED, _MOST_EXPANSION * tarball.stat().st_size)
-        for member in iter(tar.next, None):
-            tar.members.clear()  # tarfile would keep 0.5 kB per file
-            if tar.offset > most_expanded:
-                raise tarfile.TarError(f"expands to more than {most_expanded} bytes")
-            name = normalize("NFC", member.name.removeprefix("./"))
-            if member.isdir() or name == "manifest.csv":
+        for member, name in tar.files():
+            if name == "manifest.csv":
                 continue
             if any(p.startswith("._") or p.lower() in _SYSTEM_FILES for p in name.split("/")):
                 continue
@@ -79,9 +133,7 @@ def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str,
             if problem:
                 raise PipelineError(f"{tarball}: {problem}")
             seen.add(name)
-            member.check_size()  # again: the header of a sparse file has another size
-            yield name, tar.extractfile(member).read()
-        _check_end(tar)
+            yield name, tar.content(member)
 
 
 def _labels(config: ClassifierConfig) -> dict[str, int]:
@@ -108,11 +160,14 @@ def _problem(member: tarfile.TarInfo, name: str, labels: Collection[str]) -> str
 
 
 @contextmanager
-def _opened(tarball: Path) -> Iterator[Any]:
+def _opened(tarball: Path) -> Iterator[_Reader]:
     """Opens a tar file; turns the errors of reading it into a PipelineError."""
     try:
-        with tarfile.open(tarball, tarinfo=_Member) as tar:
-            yield tar
+        with tarball.open("rb") as file:
+            start = file.read(6)
+        opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), Path.open)
+        with opener(tarball, "rb") as file:
+            yield _Reader(file, tarball.stat().st_size)
     except FileNotFoundError:
         raise
     except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
@@ -123,13 +178,6 @@ def _opened(tarball: Path) -> Iterator[Any]:
         ) from error
 
 
-def _check_end(tar: Any) -> None:
-    """Raises a TarError unless the archive ends properly; tarfile takes any damage for its end."""
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0") or tar.fileobj.tell() == tar.offset:
-        raise tarfile.ReadError(f"damaged or cut off at byte {tar.offset}")
-
-
 def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
     """Reads the rows of a tar file's manifest.csv by file.
 
@@ -137,10 +185,17 @@ def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
         PipelineError: the tar file is not readable, or its manifest is missing or damaged.
     """
     with _opened(tarball) as tar:
-        names = [name for name in tar.getnames() if name.removeprefix("./") == "manifest.csv"]
-        if not names:
-            raise PipelineError(f"{tarball}: no manifest.csv. Add it, or run `dvc repro`")
-        text = io.TextIOWrapper(tar.extractfile(names[0]), "utf-8")
+        contents = [
+            tar.content(member)
+            for member, name in tar.files()
+            if name == "manifest.csv" and member.isreg()
+        ]
+        if len(contents) != 1:
+            found = "several files" if contents else "no file"
+            raise PipelineError(
+                f"{tarball}: {found} manifest.csv. Pack it once, or run `dvc repro`"
+            )
+        text = io.TextIOWrapper(io.BytesIO(contents[0]), "utf-8")
         try:
             return {normalize("NFC", row["file"]): row for row in csv.DictReader(text)}
         except (KeyError, UnicodeDecodeError, csv.Error) as error:

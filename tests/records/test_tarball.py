@@ -3,6 +3,7 @@
 import gzip
 import io
 import lzma
+import os
 import random
 import re
 import subprocess
@@ -103,7 +104,7 @@ def test_the_manifest_is_not_an_image_and_damage_to_it_is_an_error(path: Path) -
         write_tar({"manifest.csv": content}, path)
         with pytest.raises(PipelineError, match=f"^{path}: manifest.csv is not readable"):
             read_manifest(path)
-    with pytest.raises(PipelineError, match=f"^{path}: no manifest.csv"):
+    with pytest.raises(PipelineError, match=f"^{path}: no file manifest.csv"):
         read_manifest(write_tar(FILES, path))
 
 
@@ -197,6 +198,67 @@ def test_a_large_member_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "expands to more than 1000 bytes" in refusal(path)
     monkeypatch.setattr(tarball_module, "_MOST_BYTES", 1000)
     assert "'a/0.png' is larger than 1000 bytes" in refusal(path)
+
+
+SPARSE = ["gnu", *(f"posix --sparse-version={version}" for version in ("0.0", "0.1", "1.0"))]
+
+
+@pytest.mark.parametrize("dialect", SPARSE)
+def test_the_limits_hold_for_sparse_files(path: Path, dialect: str) -> None:
+    """Twenty files of 100 MB in a few kB. A small one is read."""
+    folder = path.parent / "letters"
+    (folder / "a").mkdir(parents=True)
+    pack: list[str | Path] = [
+        "tar",
+        "-cSf",
+        path,
+        f"--format={dialect.split()[0]}",
+        *dialect.split()[1:],
+    ]
+    pack += ["-C", folder]
+    (folder / "a/0.png").write_bytes(PNG)
+    os.truncate(folder / "a/0.png", 1 << 20)
+    subprocess.run([*pack, "a"], check=True)
+    assert path.stat().st_size < 100_000
+    ((name, content),) = read_tarball(path, CONFIG)
+    assert (name, content.rstrip(b"\0")) == ("a/0.png", PNG.rstrip(b"\0"))
+    for name in ["manifest.csv", *(f"a/{i}.png" for i in range(20))]:
+        (folder / name).touch()
+        os.truncate(folder / name, 100 << 20)
+    subprocess.run([*pack, "manifest.csv", "a"], check=True)
+    assert path.stat().st_size < 100_000
+    for read in (lambda path: list(read_tarball(path, CONFIG)), read_manifest):
+        with pytest.raises(PipelineError, match="expands to more than 1073741824 bytes"):
+            read(path)
+
+
+def test_the_manifest_is_a_bounded_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link to itself once gave a RecursionError."""
+    for kind in (tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.FIFOTYPE):
+        add_member(write_tar(FILES, path), "manifest.csv", kind, link="manifest.csv")
+        with pytest.raises(PipelineError, match=f"^{path}: no file manifest.csv"):
+            read_manifest(path)
+    add_member(write_tar({"./manifest.csv": b"file\n"}, path), "manifest.csv")
+    with pytest.raises(PipelineError, match=f"^{path}: several files manifest.csv"):
+        read_manifest(path)
+    write_tar({"manifest.csv": bytes(2000)}, path)
+    monkeypatch.setattr(tarball_module, "_MOST_BYTES", 1000)
+    with pytest.raises(PipelineError, match=r"'manifest.csv' is larger than 1000 bytes"):
+        read_manifest(path)
+
+
+def test_headers_are_bounded(path: Path) -> None:
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME):
+        info = tarfile.TarInfo("long")
+        info.type, info.size = kind, 2 << 20
+        with tarfile.open(path, "w:gz") as tar:
+            tar.addfile(info, io.BytesIO(b"a" * info.size))
+        assert "a header is larger than 1048576 bytes" in refusal(path)
+    info = tarfile.TarInfo("a/0.png")
+    info.pax_headers = {"size": "-512"}  # back to its own header, for ever
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(info)
+    assert "is larger than" in refusal(path)
 
 
 WRONG_IMAGES = [
