@@ -1,0 +1,121 @@
+"""Accuracy over typeface families with its interval, tests of differences, and calibration."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+
+def family_interval(
+    correct: npt.ArrayLike,
+    families: npt.ArrayLike,
+    glyphs: npt.ArrayLike,
+    *,
+    seed: int,
+    n_resamples: int = 10_000,
+) -> tuple[float, float, float]:
+    """Computes the mean accuracy over families of equal weight, and its 95 % interval.
+
+    The interval is the percentile interval of a two-level bootstrap (Davison and Hinkley 1997,
+    section 3.8): each resample draws families, then draws the glyphs of each drawn family, both
+    with replacement. All drawings of a glyph stay together: they are not independent. A bootstrap
+    of the families alone is too narrow with 20 families (tests/evaluation/test_intervals.py).
+
+    Args:
+        correct: whether each image is classified correctly [n].
+        families: the typeface family of each image [n].
+        glyphs: the typeface and the character of each image [n].
+        seed: the seed of the resampling.
+        n_resamples: how often to resample.
+
+    Returns:
+        The mean and the ends of the interval, 0..1.
+    """
+    random = np.random.default_rng(seed)
+    correct, families, glyphs = map(np.asarray, (correct, families, glyphs))
+    names = np.unique(families)
+    drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
+    means, sums = [], np.zeros(n_resamples)
+    for name, times in zip(names, drawn.T, strict=True):
+        of_family = families == name
+        glyph = np.unique(glyphs[of_family], return_inverse=True)[1]
+        n_right, n_images = np.bincount(glyph, correct[of_family]), np.bincount(glyph)
+        means.append(n_right.sum() / n_images.sum())
+        chosen = random.integers(len(n_images), size=(times.sum(), len(n_images)))
+        accuracy = n_right[chosen].sum(axis=1) / n_images[chosen].sum(axis=1)
+        sums += np.bincount(np.repeat(np.arange(n_resamples), times), accuracy, n_resamples)
+    low, high = np.quantile(sums / len(names), (0.025, 0.975))
+    return float(np.mean(means)), float(low), float(high)
+
+
+def sign_flip_test(differences: Sequence[int]) -> float:
+    """Tests whether paired differences of independent clusters are symmetric around zero.
+
+    If nothing differs, each cluster could as well have the opposite sign (Fisher 1935, section 21).
+    The distribution of the sum over all 2^n signs is exact. With one image per cluster, this is
+    the exact McNemar test.
+
+    Args:
+        differences: the images won minus the images lost, of each cluster.
+
+    Returns:
+        The two-sided p value, 0..1.
+    """
+    sizes = [abs(int(difference)) for difference in differences if difference]
+    chances = np.ones(1)  # of each sum of the sizes whose sign is plus
+    for size in sizes:
+        chances = (np.pad(chances, (size, 0)) + np.pad(chances, (0, size))) / 2
+    totals = np.abs(2 * np.arange(len(chances)) - sum(sizes))
+    return min(1.0, float(chances[totals >= abs(sum(differences))].sum()))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Corrects p values for their number (Holm 1979), in their order."""
+    order = np.argsort(p_values)
+    factors = np.arange(len(p_values), 0, -1)
+    corrected = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
+    return np.minimum(corrected, 1)[np.argsort(order)].tolist()  # type: ignore[no-any-return]
+
+
+def calibration_error(
+    probabilities: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = 15
+) -> float:
+    """Computes the expected calibration error (Guo, Pleiss, Sun and Weinberger 2017).
+
+    Guesses are put into bins of equal width by their probability, (0, 1/n_bins] and so on. The
+    error is the mean over all guesses of |accuracy - mean probability| of the guess's bin.
+
+    Args:
+        probabilities: the probability of each guess, 0..1 [n].
+        correct: whether each guess is right [n].
+        n_bins: the number of bins.
+
+    Returns:
+        The error, 0 (calibrated) to 1.
+    """
+    probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, float)
+    bins = np.ceil(probabilities * n_bins).astype(int)
+    return float(np.abs(np.bincount(bins, correct - probabilities)).sum() / len(bins))
+
+
+def fit_temperature(log_probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Fits the temperature that calibrates a classifier (Guo, Pleiss, Sun and Weinberger 2017).
+
+    It minimizes the mean negative log likelihood of the labels under softmax(values / temperature).
+
+    Args:
+        log_probabilities: logits or log probabilities [n, n_classes].
+        labels: the class of each row, 0 .. n_classes - 1 [n].
+
+    Returns:
+        The temperature, 0.05 to 20. Above 1, the classifier was too sure.
+    """
+    values, labels = np.asarray(log_probabilities, float), np.asarray(labels)
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(values / np.exp(log_temperature), axis=1)
+        return -float(scaled[np.arange(len(labels)), labels].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))
