@@ -1,5 +1,6 @@
 """A small project in git and DVC, in a clone, with results but without a cache."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -56,14 +57,25 @@ class Project:
         for name in ("tfrecords/train", "tfrecords/test", "weights.h5"):
             self.write(f"data/letters/{name}", texts.get(Path(name).stem, name))
 
-    def write_results(self, wrong: Any, losses: Any = (2.5, 1.25), name: str = "letters") -> None:
+    def write_results(
+        self,
+        wrong: Any,
+        losses: Any = (2.5, 1.25),
+        name: str = "letters",
+        family_size: int = 1,
+    ) -> None:
         """Writes what training and evaluation make if these images are mistaken."""
         mistaken, actual = set(wrong), "AB" * (N_IMAGES // 2)
-        rows = [f"{i}.png,{c},{'C' if i in mistaken else c}" for i, c in enumerate(actual)]
-        metrics = f'{{"accuracy": {1 - len(mistaken) / N_IMAGES}, "loss": {losses[0]}}}'
+        rows = [
+            f"{i}.png,{c},{'C' if i in mistaken else c},{i // family_size}"
+            for i, c in enumerate(actual)
+        ]
+        header = "filename,actual,predicted,family"
+        accuracy = 1 - len(mistaken) / N_IMAGES
+        metrics = json.dumps({"accuracy": accuracy, "loss": losses[0]})
         curve = [f"{step}\t{loss}" for step, loss in enumerate(losses)]
         for path, lines in (
-            ("predictions.csv", ["filename,actual,predicted", *rows]),
+            ("predictions.csv", [header, *rows, "0.none,none,A,0"]),
             ("metrics.json", [metrics]),
             ("curves/plots/metrics/loss.tsv", ["step\tloss", *curve]),
         ):

@@ -7,13 +7,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from scipy.special import expit
 
 from letterpress.core.errors import PipelineError
 from tests.conftest import ROOT
 from tests.tools.conftest import N_IMAGES, Project
-from tools.report.revision import Revision, read_revision
+from tools.report.revision import Revision, Rows, read_revision
 from tools.report.sections import LARGEST, MOST_ROWS, report
 from tools.verify import TRAINED, compare
 
@@ -54,8 +56,8 @@ def test_an_improvement_shows_in_every_section(project: Project) -> None:
     project.reproduce(weights="better weights")
     found = sections()
     # p is the sum of comb(52, k) for k <= 12, over 2**51: both tails of a fair coin.
-    verdict = "**better** (40 won, 12 lost, p = 0.000128, paired)"
-    accuracies = "| 75.00 (70.53 to 78.99) | 82.00 (77.94 to 85.45) | +7.00 |"
+    verdict = "**better** (40 won, 12 lost, p = 0.000128)"
+    accuracies = "| 75.00 | 82.00 | +7.00 |"
     assert f"| `letters, test` {accuracies} {verdict} |" in found[VERDICTS]
     assert f"| `{METRICS}` | `accuracy` | 0.75 | 0.82 | +0.070000 |" in found["Metrics"]
     assert "| `learning_rate` | `1e-05` | `0.1` |" in found["Params"]
@@ -72,25 +74,33 @@ def test_an_improvement_shows_in_every_section(project: Project) -> None:
 def test_worse_and_undecided_results_and_unusual_curves(project: Project) -> None:
     project.write_results(range(140), losses=[2.0, 1.0, 0.5])
     project.reproduce()
-    worse = "-10.00 | **worse** (0 won, 40 lost, p = 1.82e-12, paired)"
+    worse = "-10.00 | **worse** (0 won, 40 lost, p = 1.82e-12)"
     assert worse in sections()[VERDICTS]
     assert 'x-axis "% of training" 0 --> 100' in sections()["Training loss"]
     project.write_results([*range(91), *range(200, 205)], losses=[2.0, float("nan")])
     project.reproduce()
-    undecided = "no evidence of a difference (9 won, 5 lost, p = 0.424, paired)"
+    undecided = "no evidence of a difference (9 won, 5 lost, p = 0.424)"
     assert f"+1.00 | {undecided}" in sections()[VERDICTS]
     assert "The loss is not finite." in sections()["Training loss"]
     assert "mermaid" not in sections()["Training loss"]
 
 
-def test_images_that_may_differ_are_not_paired(project: Project) -> None:
+def test_a_better_result_in_few_families_is_no_evidence(project: Project) -> None:
+    for wrong in (range(100), range(60)):
+        project.write_results(wrong, family_size=10)
+        project.reproduce()
+    project.run("git branch base HEAD~1")
+    # Four families of ten images: each has one of two signs, 2 of 16 sums are as far from zero.
+    assert "no evidence of a difference (40 won, 0 lost, p = 0.125)" in sections("base")[VERDICTS]
+
+
+def test_images_that_may_differ_are_not_compared(project: Project) -> None:
     project.write_results(range(60))
     project.reproduce(test="other records")
-    assert "**better** (p = " in sections()[VERDICTS]
-    assert "unpaired: the test images are not the same" in sections()[VERDICTS]
+    assert "not compared: the images are not the same" in sections()[VERDICTS]
     project.stages["evaluate"]["deps"].remove("data/letters/tfrecords/test")
     project.reproduce()
-    assert "unpaired" in sections("HEAD")[VERDICTS]
+    assert "not compared" in sections("HEAD")[VERDICTS]
 
 
 def test_a_new_pipeline_is_shown_the_same_in_every_process(project: Project) -> None:
@@ -147,7 +157,7 @@ def test_uncommitted_changes_and_equal_commits_are_reported(project: Project) ->
     warnings = [f"warning: {note[4:-2]}" for note in (first, second)]
     assert (done.returncode, done.stderr.splitlines()) == (0, warnings)
     found = sections()
-    assert "no evidence of a difference (0 won, 0 lost, p = 1, paired)" in found.pop(VERDICTS)
+    assert "no evidence of a difference (0 won, 0 lost, p = 1)" in found.pop(VERDICTS)
     assert [text.strip() for text in found.values()] == ["No change."] * 5
 
 
@@ -204,6 +214,46 @@ def test_an_error_is_one_line_and_writes_nothing(
         assert done.returncode == 1
         assert re.fullmatch(f"error: HEAD~1: .*{problem}.*\n", done.stderr)
         assert not Path("report.md").exists()
+
+
+def simulated(seed: int, worse_by: float = 0.0) -> Revision:
+    """Returns the results of a training: seeds change which families and glyphs it gets wrong."""
+    recipe, training = np.random.default_rng(0), np.random.default_rng(seed)
+    predictions: dict[str, Rows] = {}
+    for split in ("", "_validation", "_unseen"):
+        hard = recipe.normal(4, 1, (20, 1)) + recipe.normal(0, 2, (20, 52))  # in logits
+        noise = training.normal(0, 0.7, (20, 1)) + training.normal(0, 1, (20, 52))
+        right = training.random((20, 52)) < expit(hard + noise - worse_by)
+        predictions[f"data/ascii_letter/predictions{split}.csv"] = {
+            f"{family}/{glyph}": {"actual": "a", "predicted": "ba"[one], "family": str(family)}
+            for (family, glyph), one in np.ndenumerate(right.astype(int))
+        }
+    for split in ("", "_validation"):
+        logits = recipe.normal(9, 3, 2000) + training.normal(0, 1, 2000) - worse_by
+        right = training.random(2000) < expit(logits)
+        predictions[f"data/mnist/predictions{split}.csv"] = {
+            str(i): {"actual": "1", "predicted": "71"[one]}
+            for i, one in enumerate(right.astype(int))
+        }
+    splits = "mnist/tfrecords", "ascii_letter/tfrecords"
+    hashes = {f"data/{s}/{n}": "0" for s in splits for n in ("test", "validation", "unseen")}
+    ends = {"": 0.75, "_low": 0.5, "_high": 1.0}
+    file = "data/mnist/metrics.json"
+    metrics = {(file, f"accuracy_validation{end}"): ends[end] for end in ends}
+    return Revision(str(seed), {}, {}, hashes, metrics, predictions, {})
+
+
+def n_verdicts(text: str) -> int:
+    return len(re.findall(r"\*\*(better|worse)\*\*", text))
+
+
+def test_another_seed_is_no_evidence_and_a_worse_recipe_is() -> None:
+    reports = [report(simulated(seed), simulated(seed + 1)) for seed in range(1, 201, 2)]
+    assert sum(n_verdicts(text) > 0 for text in reports) <= 5
+    assert all(text.count("no evidence") >= 3 for text in reports)
+    worse = report(simulated(1), simulated(2, worse_by=2))
+    assert worse.count("**worse**") == 5
+    assert "| `mnist, validation` | 75.00 (50.00 to 100.00) |" in worse
 
 
 def revision(records: str, weights: str, **metrics: float) -> Revision:

@@ -173,13 +173,14 @@ def _numbers(text: str) -> dict[str, float]:
 
 
 def _predictions(text: str) -> Rows:
+    """Returns the rows of images of a class: "none" is no part of the accuracy."""
     rows = list(csv.DictReader(io.StringIO(text)))
     if not rows or not all(row.get("actual") and row.get("predicted") for row in rows):
         raise ValueError("no rows, or a row without actual or predicted")
     by_image = {row["filename"]: row for row in rows}
     if len(by_image) < len(rows):
         raise ValueError("duplicate filename")
-    return by_image
+    return {name: row for name, row in by_image.items() if row["actual"] != "none"}
 
 
 def changes(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[tuple[Any, Any, Any]]:
