@@ -1,7 +1,7 @@
 """The config of the child pipeline: only what differs from its parent, MNIST."""
 
 import string
-from typing import Annotated
+from typing import Annotated, Literal
 
 from annotated_types import Ge, Le, Len
 
@@ -17,6 +17,8 @@ class AsciiLetterConfig(MnistConfig):
     n_test_samples: int = 520
     image_height: int = 32
     image_width: int = 32
+
+    placement: Literal["center_of_mass", "bounding_box"] = "bounding_box"
 
     n_images_per_class: Count = 100
     """Letters per class in the seen families, for training and test."""

@@ -70,6 +70,10 @@ class ClassifierConfig(Params):
     """Fraction of the training steps in which the rate rises from 0."""
     optimizer: Literal["adam", "adamw", "adagrad", "rmsprop", "sgd"] = "adam"
 
+    placement: Literal["center_of_mass", "bounding_box"] = "center_of_mass"
+    """What is centred in an image made from a picture, as in the training images. MNIST centres the
+    mass. Used by prediction only."""
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(image_height, image_width, n_channels)."""

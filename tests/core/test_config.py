@@ -40,6 +40,7 @@ LIMITS: Limits = {
     "learning_rate": ((1e-05, 10), (0, 10.1, -INF, True, [0.003], "0.003")),
     "learning_rate_schedule": (("constant", "cosine"), ("linear",)),
     "warmup": RATE,
+    "placement": (("center_of_mass", "bounding_box"), ("middle",)),
     "optimizer": (("adam", "adamw", "adagrad", "rmsprop", "sgd"), ("Adam", None)),
 }
 

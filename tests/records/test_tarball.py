@@ -13,10 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.testing import assert_array_equal
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.config import ClassifierConfig
@@ -296,6 +299,36 @@ def test_any_image_can_be_made_to_fit() -> None:
     wide = decode_image("b/0", encode(1, size=(64, 16)), CONFIG, fit=True)
     assert wide[:3].max() == wide[5:].max() == 0  # the aspect ratio is kept
     assert wide[3:5].min() > 0
+
+
+def to_png(image: Image.Image, **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", **options)
+    return file.getvalue()
+
+
+def test_clear_parts_deep_images_and_long_comments_are_read_and_blanks_are_refused() -> None:
+    ring = Image.new("L", (40, 40))
+    ring.paste(255, (5, 5, 35, 35))
+    ring.paste(0, (15, 15, 25, 25))
+    expected = decode_image("a/0", to_png(ring), CONFIG, fit=True)
+    clear = {grey: Image.merge("LA", [Image.new("L", (40, 40), grey), ring]) for grey in (0, 255)}
+    assert_array_equal(decode_image("a/0", to_png(clear[255]), CONFIG, fit=True), expected)
+    assert_array_equal(decode_image("a/0", to_png(clear[0]), CONFIG, fit=True), 255 - expected)
+    deep = np.asarray(ring).astype(np.uint16) * 257
+    for values in (deep, deep // 16, np.asarray(ring).astype(np.uint16)):  # 16, 12 and 8 bits
+        content = to_png(Image.fromarray(values))
+        np.testing.assert_allclose(decode_image("a/0", content, CONFIG, fit=True), expected, atol=1)
+    comment = PngInfo()
+    comment.add_text("comment", "x" * 2_000_000, zip=True)
+    for fit in (True, False):
+        small = ring.resize((SIDE, SIDE), Image.Resampling.BOX)
+        content = to_png(small, pnginfo=comment)
+        assert_array_equal(decode_image("a/0", content, CONFIG, fit)[..., 0], np.asarray(small))
+    blank = Image.merge("LA", [Image.new("L", (40, 40), 9), Image.new("L", (40, 40))])
+    for image in (blank, Image.new("L", (40, 40), 255), Image.new("RGB", (40, 40), "red")):
+        with pytest.raises(PipelineError, match="every pixel has the same colour"):
+            decode_image("a/0", to_png(image), CONFIG, fit=True)
 
 
 MEMBER = 512 + 512  # a header and the one block of a small image

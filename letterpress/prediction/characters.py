@@ -1,0 +1,250 @@
+"""Finds the characters among all that is dark or light in a picture."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+from scipy import ndimage
+
+from letterpress.prediction.ink import SIDE, Floats, Page, find_inks, read_page, rim
+
+Mask = npt.NDArray[np.bool_]
+Box = tuple[slice, slice]
+
+_LEAST_CONTRAST = 0.1  # of black to white; JPEG artefacts and stains stay below
+_STRONG, _JOINING = 0.5, 0.36  # of the strongest ink: what begins a part, and what continues it
+_LEAST_SIDE = SIDE // 40  # pixels; smaller parts are specks
+_LEAST_AREA = 0.03  # of the largest part
+_TALL = 0.6  # of the largest part's height: such a part is another character, not a dot
+_APART = 0.11  # of the largest part: the least gap between two characters
+_NEAR = 0.35  # of the largest part: the greatest gap between a letter and its dot
+_THIN = 0.3  # of a stroke's half width
+_LINE = 3.0  # pixels: half the width of a ruled line
+_FILLED = 0.82  # of its box: a frame or a sheet, tilted by 5 degrees
+_BLOT = 0.6  # of the longer side: the greatest diameter of a circle inside a stroke
+_MOST_LOOPS, _MOST_FRAMES = 2, 2
+_FAINT = 0.1  # of the strongest ink
+
+
+class _BlotError(ValueError):
+    """What was found is too thick for a character: perhaps it is paper."""
+
+
+class _Parts(NamedTuple):
+    """Connected parts of a mask."""
+
+    labels: npt.NDArray[np.int32]
+    """[height, width]; 0 for no part."""
+    boxes: list[Box]
+    """By label - 1; so are the others."""
+    areas: npt.NDArray[np.int64]
+    on_rim: Mask
+    depths: Floats
+    """Distance of each pixel to the outside of its part, [height, width]."""
+    had_lines: bool
+    """Whether thin lines were removed."""
+
+    def mask(self, indices: Sequence[int]) -> Mask:
+        return np.isin(self.labels, np.array(indices) + 1)
+
+    def longer_side(self, index: int) -> int:
+        return max(self.height(index), _length(self.boxes[index][1]))
+
+    def height(self, index: int) -> int:
+        return _length(self.boxes[index][0])
+
+
+def find_characters(picture: Image.Image) -> list[Floats]:
+    """Returns the ink of each character, in reading order: 0..1, cropped to its box.
+
+    Lines, frames, stains, specks and what touches the rim are left out, shadows are evened out.
+
+    Raises:
+        ValueError: nothing looks like a character.
+    """
+    return _search(read_page(picture))
+
+
+def _search(page: Page) -> list[Floats]:
+    """Tries each side as the ink."""
+    problem: _BlotError | None = None
+    for ink in find_inks(page.grey):
+        try:
+            return _find(page, ink, inside=problem is not None)
+        except _BlotError as error:
+            problem = problem or error
+    raise ValueError(str(problem))
+
+
+def _find(page: Page, ink: Floats, inside: bool) -> list[Floats]:
+    """Finds the characters of one ink; `inside` refuses those that touch the rim."""
+    parts, kept = _drop_rim(ink, max(_LEAST_CONTRAST, 5 * page.noise))
+    largest = int(np.where(kept, parts.areas, 0).argmax())
+    if parts.longer_side(largest) < _LEAST_SIDE or (inside and parts.on_rim[largest]):
+        raise ValueError("no character found (only specks or lines)")
+    if parts.on_rim[largest] and parts.depths[parts.mask([largest])].max() <= _LINE:
+        raise ValueError("no character found (only lines)")
+    if page.level < _MOST_FRAMES:
+        sheet = _inside_of_frame(page.grey, parts)
+        if sheet is not None:
+            try:
+                return _search(page._replace(grey=sheet, level=page.level + 1))
+            except ValueError as error:
+                raise _BlotError(str(error)) from error
+    kept &= parts.areas >= _LEAST_AREA * parts.areas[largest]
+    groups = _group(parts, largest, np.flatnonzero(kept).tolist())
+    return [_cut(ink, parts, group, page.factor) for group in _in_reading_order(parts, groups)]
+
+
+def _drop_rim(ink: Floats, least: float) -> tuple[_Parts, Mask]:
+    """Returns the parts of the ink, and which to keep, bool [n].
+
+    What touches the rim is dropped, unless nothing else is large. As it may be darker than the
+    character, the threshold is set again without it.
+    """
+    while True:
+        peak = float(ink.max())
+        if peak < least:
+            raise ValueError("no character found (too little contrast). Use a darker pen")
+        parts = _split(_threshold(ink, peak))
+        if not len(parts.boxes):
+            raise ValueError("no character found (only lines)")
+        kept = np.ones(len(parts.boxes), np.bool_)
+        on_rim = parts.on_rim
+        if on_rim.any() and parts.areas[~on_rim].max(initial=0) >= parts.areas[on_rim].max() / 10:
+            kept = ~on_rim
+        rest = float(np.percentile(ink[parts.mask(np.flatnonzero(kept).tolist())], 90))
+        if kept.all() or rest > 0.8 * peak:
+            return parts, kept
+        ink = np.where(parts.mask(np.flatnonzero(~kept).tolist()), 0, ink)
+
+
+def _threshold(ink: Floats, peak: float) -> Mask:
+    """Returns where ink is strong, with the fainter ink that joins it unless that is a stain."""
+    strong = ink > _STRONG * peak
+    labels, _ = _label(ink > _JOINING * peak)
+    joined: Mask = np.isin(labels, np.setdiff1d(labels[strong], 0))
+    is_stain = rim(joined).any() or joined.sum() > 2.5 * strong.sum()
+    return strong if is_stain else joined
+
+
+def _split(mask: Mask) -> _Parts:
+    """Splits a mask into connected parts, without thin lines if any crosses the picture."""
+    depths = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    had_lines = False
+    if rim(mask).any():
+        least = max(_THIN * float(depths.max()), 1.01)
+        thick = mask & (ndimage.distance_transform_edt(depths <= least) <= least + 0.5)
+        thin, _ = _label(mask & ~thick)
+        lines = np.isin(thin, np.setdiff1d(rim(thin), 0))
+        had_lines = bool(max(lines.any(axis=0).mean(), lines.any(axis=1).mean()) > 0.3)
+        if had_lines:
+            mask, depths = thick, np.where(thick, depths, 0)
+    labels, n_parts = _label(mask)
+    areas = np.bincount(labels.ravel(), minlength=n_parts + 1)[1:]
+    on_rim = np.isin(np.arange(n_parts) + 1, rim(labels))
+    return _Parts(labels, ndimage.find_objects(labels), areas, on_rim, depths, had_lines)
+
+
+def _label(mask: Mask) -> tuple[Any, int]:
+    """Numbers the parts of a mask; corners connect."""
+    labels, n_parts = ndimage.label(mask, np.ones((3, 3)))
+    return labels, int(n_parts)
+
+
+def _inside_of_frame(grey: Floats, parts: _Parts) -> Floats | None:
+    """Returns the inside of a form's box or of a sheet, or None if there is none."""
+    extents = [_length(rows) * _length(columns) for rows, columns in parts.boxes]
+    index = int(np.argmax(extents))
+    box = parts.boxes[index]
+    own = parts.labels[box] == index + 1
+    filled = ndimage.binary_fill_holes(own)
+    if filled.mean() < _FILLED or filled.sum() < grey.size / 20:
+        return None
+    least = 0.01 * filled.sum()
+    if (filled & (parts.labels[box] > 0) & ~own).sum() > least:  # a frame has ink in it
+        inside = ndimage.binary_fill_holes(filled & ~own)
+    else:  # a sheet has holes, but is no thick letter
+        depth = float(parts.depths[box][own].max())
+        holes = filled & ~own
+        hole_depth = float(ndimage.distance_transform_edt(holes).max())
+        if depth < max(own.shape) / 8 or hole_depth > 0.3 * depth or holes.sum() < least:
+            return None
+        inside = filled
+    inside = ndimage.binary_erosion(inside, iterations=3)
+    if not inside.any():
+        return None
+    return np.where(inside, grey[box], np.median(grey[box][inside])).astype(np.float32)
+
+
+def _group(parts: _Parts, largest: int, kept: Sequence[int]) -> list[list[int]]:
+    """Groups parts into characters: one tall part each, and its dots."""
+    size = parts.longer_side(largest)
+    heads, dots = [largest], list[int]()
+    for index in sorted(kept, key=lambda i: -parts.areas[i]):
+        gap = min(_gap(parts.boxes[head], parts.boxes[index]) for head in heads)
+        is_tall = parts.height(index) > _TALL * parts.height(largest)
+        if index != largest:
+            (heads if is_tall and gap > _APART * size else dots).append(index)
+    groups = {head: [head] for head in heads}
+    for dot in dots:
+        gap, head = min((_gap(parts.boxes[head], parts.boxes[dot]), head) for head in heads)
+        if gap <= _NEAR * size:
+            groups[head].append(dot)
+    return list(groups.values())
+
+
+def _in_reading_order(parts: _Parts, groups: list[list[int]]) -> list[list[int]]:
+    """Sorts characters by rows, then from left to right."""
+    rows: list[list[list[int]]] = []
+    for group in sorted(groups, key=lambda g: parts.boxes[g[0]][0].start):
+        top = parts.boxes[group[0]][0]
+        first = parts.boxes[rows[-1][0][0]][0] if rows else top
+        if rows and (top.start + top.stop) / 2 < first.stop:
+            rows[-1].append(group)
+        else:
+            rows.append([group])
+    return [g for row in rows for g in sorted(row, key=lambda g: parts.boxes[g[0]][1].start)]
+
+
+def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Floats:
+    """Returns the ink of one character, with the grey values around it."""
+    mask = parts.mask(group)
+    half_width = float(parts.depths[mask].max())
+    rows, columns = _extent(mask)
+    longer = max(_length(rows), _length(columns))
+    if 2 * half_width > _BLOT * longer:
+        own = mask[rows, columns]
+        has_holes = (ndimage.binary_fill_holes(own) & ~own).sum() > 0.01 * own.size
+        kind = _BlotError if parts.on_rim[group[0]] or has_holes else ValueError
+        raise kind("no character found (a blot or a block)")
+    holes, _ = ndimage.label(~np.pad(mask, 1))
+    areas = np.sort(np.bincount(holes.ravel())[1:])[:-1]  # the largest is what is around
+    if (areas > max(4, 0.01 * longer**2)).sum() > _MOST_LOOPS:
+        raise ValueError(f"no character found (more than {_MOST_LOOPS} loops)")
+    reach = max(2.0, half_width * (0.4 if parts.had_lines else 1))
+    near = ndimage.distance_transform_edt(~mask) <= reach
+    values = np.minimum(ink / np.percentile(ink[mask], 90), 1) * near
+    if factor > 1:  # back to the pixels of the picture
+        values = np.asarray(Image.fromarray(values.astype(np.float32)).reduce(factor))
+    values = np.where(values < _FAINT, 0, values).astype(np.float32)
+    return values[_extent(values > 0)]
+
+
+def _extent(mask: Mask) -> Box:
+    """Returns the box around what is true."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _length(side: slice) -> int:
+    return int(side.stop - side.start)
+
+
+def _gap(box: Box, other: Box) -> float:
+    """Returns the distance between two boxes, pixels; 0 if they overlap."""
+    sides = zip(box, other, strict=True)
+    gaps = [max(a.start - b.stop, b.start - a.stop, 0) for a, b in sides]
+    return float(np.hypot(*gaps))
