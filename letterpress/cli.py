@@ -8,11 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from letterpress.core.errors import PipelineError, run
 from letterpress.core.interrupts import prepare
 
-Guesses = Sequence[tuple[str, float]]  # classes and probabilities, the most probable first
+if TYPE_CHECKING:
+    from letterpress.prediction.classify import Answer
 
 
 def main() -> None:
@@ -34,6 +36,7 @@ def _main() -> None:
     add("pipeline", choices=("letters", "digits"), help="what the pictures show")
     add("files", nargs="+", metavar="FILE", help="a picture, a folder, or - for standard input")
     add("--json", action="store_true", help="print one JSON object per line")
+    add("--each", action="store_true", help="classify each of several characters on a picture")
     about = "guesses with a probability below P, 0 to 1, are not sure (default: %(default)s)"
     add("--sure", type=_probability, default=SURE, metavar="P", help=about)
     arguments = parser.parse_args()
@@ -63,30 +66,36 @@ def _predict(arguments: argparse.Namespace) -> None:
     show = _as_json if arguments.json else _as_text
     files, left_out = list_files(arguments.files)
     any_failed = False
-    for name, result in classify_files(files, config_class.from_yaml(), weights):
+    config = config_class.from_yaml()
+    for name, result in classify_files(files, config, weights, arguments.each):
         if isinstance(result, PipelineError):
             print(_escape(f"error: {result}"), file=sys.stderr)
             any_failed = True
         else:
-            print(show(name, result[:3], arguments.sure), flush=True)
+            for answer in result:
+                print(show(name, answer, arguments), flush=True)
     if left_out:
         print(_escape(_count_by_ending(left_out)), file=sys.stderr)
     if any_failed:
         sys.exit(1)
 
 
-def _as_text(name: str, guesses: Guesses, sure: float) -> str:
+def _as_text(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
     # No classifier is 100.0% certain, and alternatives below 1% do not matter.
-    likely = [(guess, min(p, 0.999)) for guess, p in guesses if p >= 0.01]
+    if answer.is_none:
+        kind = arguments.pipeline.removesuffix("s")
+        return f"{_escape(name)}: none {min(answer.none, 0.999):.1%} (not a {kind})"
+    likely = [(guess, min(p, 0.999)) for guess, p in answer.guesses[:3] if p >= 0.01]
     first, *others = [f"{guess} {p:.1%}" for guess, p in likely]
-    doubt = "" if guesses[0][1] >= sure else ", not sure"
+    doubt = "" if answer.is_sure(arguments.sure) else ", not sure"
     alternatives = f" (or {', '.join(others)})" if others else ""
     return f"{_escape(name)}: {first}{doubt}{alternatives}"
 
 
-def _as_json(name: str, guesses: Guesses, sure: float) -> str:
-    values = [{"class": guess, "probability": round(p, 6)} for guess, p in guesses]
-    return json.dumps({"file": name, "sure": guesses[0][1] >= sure, "guesses": values})
+def _as_json(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
+    guesses = [{"class": guess, "probability": round(p, 6)} for guess, p in answer.guesses[:3]]
+    sure, none = answer.is_sure(arguments.sure), round(answer.none, 6)
+    return json.dumps({"file": name, "sure": sure, "none": none, "guesses": guesses})
 
 
 def _count_by_ending(left_out: Sequence[str]) -> str:

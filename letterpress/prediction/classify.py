@@ -12,7 +12,8 @@ from PIL import Image
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
-from letterpress.prediction.picture import Floats, open_picture, prepare
+from letterpress.prediction.ink import Floats
+from letterpress.prediction.picture import open_picture, prepare, prepare_each
 
 SURE = 0.9
 """The default probability from which a guess is sure. A sure guess can still be wrong."""
@@ -26,18 +27,45 @@ class Guess(NamedTuple):
     """0..1."""
 
 
-def classify(classifier: Any, images: Floats, config: ClassifierConfig) -> list[list[Guess]]:
-    """Returns all classes, the most probable first, for each image that `prepare` made."""
+class Answer(NamedTuple):
+    """What the classifier makes of one image."""
+
+    guesses: list[Guess]
+    """All classes, the most probable first."""
+    none: float
+    """The probability that the image shows none of the classes; 0 if the classifier cannot tell."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether the image most probably shows none of the classes."""
+        return self.none > 0.5
+
+    def is_sure(self, least: float = SURE) -> bool:
+        """Whether the first guess has at least this probability."""
+        return not self.is_none and self.guesses[0].probability >= least
+
+
+def classify(classifier: Any, images: Floats, config: ClassifierConfig) -> list[Answer]:
+    """Returns an answer for each image that `prepare` made.
+
+    The first outputs are the named classes; if there is one more, its class is "none of these".
+    """
+    n = len(config.class_names)
     return [
-        [Guess(config.class_names[label], float(row[label])) for label in np.argsort(-row)]
-        for row in classifier.predict_on_batch(images)  # [n_classes]
+        Answer(
+            [Guess(config.class_names[label], float(row[label])) for label in np.argsort(-row[:n])],
+            float(row[n:].sum()),
+        )
+        for row in classifier.predict_on_batch(images)  # [n_classes, or one more]
     ]
 
 
 def classify_files(
-    names: Iterable[str], config: ClassifierConfig, weights: Path
-) -> Iterator[tuple[str, list[Guess] | PipelineError]]:
-    """Yields each file's name with its guesses, or with the reason why there are none.
+    names: Iterable[str], config: ClassifierConfig, weights: Path, each: bool = False
+) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
+    """Yields each file's name with an answer per character, or the reason why there is none.
+
+    Unless `each`, more than one character in a picture is such a reason.
 
     Raises:
         PipelineError: the weights are missing, damaged or do not fit the config.
@@ -45,8 +73,8 @@ def classify_files(
     classifier: Any = None
     names = iter(names)
     while batch := list(islice(names, config.batch_size)):
-        pictures = [_read(name, config) for name in batch]
-        images = [picture for picture in pictures if not isinstance(picture, PipelineError)]
+        pictures = [_read(name, config, each) for name in batch]
+        images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
         if images and classifier is None:
             # Not before it is needed: TensorFlow takes seconds to import.
             from letterpress.model.network import build_classifier
@@ -54,16 +82,20 @@ def classify_files(
 
             classifier = build_classifier(config)
             load_weights(classifier, weights)
-        guesses = iter(classify(classifier, np.stack(images), config) if images else [])
-        for name, picture in zip(batch, pictures, strict=True):
-            yield name, picture if isinstance(picture, PipelineError) else next(guesses)
+        answers = iter(classify(classifier, np.stack(images), config) if images else [])
+        for name, found in zip(batch, pictures, strict=True):
+            if isinstance(found, PipelineError):
+                yield name, found
+            else:
+                yield name, list(islice(answers, len(found)))
 
 
-def _read(name: str, config: ClassifierConfig) -> Floats | PipelineError:
-    """Reads a file ("-" is standard input); returns its image, or what is wrong with it."""
+def _read(name: str, config: ClassifierConfig, each: bool) -> list[Floats] | PipelineError:
+    """Reads a file ("-" is standard input); returns its images, or what is wrong with it."""
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-        return prepare(open_picture(name, content), config)
+        picture = open_picture(name, content)
+        return prepare_each(picture, config) if each else [prepare(picture, config)]
     except PipelineError as error:
         return error
     except IsADirectoryError:

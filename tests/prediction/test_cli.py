@@ -16,7 +16,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.typefaces import draw_letter, find_typefaces
 from letterpress.cli import main
 from letterpress.model.network import build_classifier
-from letterpress.prediction.classify import Guess, classify
+from letterpress.prediction.classify import Answer, Guess, classify
 from letterpress.prediction.picture import open_picture, prepare
 from tests.conftest import ROOT
 
@@ -67,7 +67,8 @@ def test_a_line_has_the_class_and_the_alternatives_that_matter(
 ) -> None:
     config, content = AsciiLetterConfig.from_yaml(), Path(draw("a.png")).read_bytes()
     image = prepare(open_picture("a.png", content), config)[np.newaxis]
-    (guesses,) = classify(classifier, image, config)
+    ((guesses, none),) = classify(classifier, image, config)
+    assert none == 0
     assert guesses == sorted(guesses, key=lambda guess: -guess.probability)
     assert {*guesses} == {
         *zip("abcdefghijklmnopqrstuvwxyz", classifier(image)[0].numpy(), strict=True)
@@ -79,9 +80,51 @@ def test_a_line_has_the_class_and_the_alternatives_that_matter(
         assert predict("a.png", "--sure", sure) == ([line], [], 0)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert predict("-", "--sure", "1")[0] == [f"-: {first}, not sure (or {', '.join(others)})"]
-    found = [Guess("x", 0.9997), Guess("y", 0.012), Guess("z", 0.008)]
+    found = Answer([Guess("x", 0.9997), Guess("y", 0.012), Guess("z", 0.008)], 0)
     monkeypatch.setattr("letterpress.prediction.classify.classify", lambda *_: [found])
     assert predict("a.png")[0] == ["a.png: x 99.9% (or y 1.2%)"]
+
+
+def test_one_more_output_means_none_of_the_classes(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = AsciiLetterConfig.from_yaml()
+
+    class Classifier:
+        def predict_on_batch(self, images: Any) -> Any:
+            rows = np.full((len(images), 27), 0.001)
+            rows[:, [3, 26]] = [[0.05, 0.926], [0.5, 0.476]]
+            return rows
+
+    images = np.zeros((2, 32, 32, 1), np.float32)
+    none, letter = classify(Classifier(), images, config)
+    assert [none.none, letter.none] == [0.926, 0.476]
+    assert (none.is_none, none.is_sure(0)) == (True, False)
+    assert (letter.is_none, letter.is_sure(0.5), letter.is_sure(0.6)) == (False, True, False)
+    assert (letter.guesses[0], len(letter.guesses)) == (Guess("d", 0.5), 26)
+    draw("a.png")
+    monkeypatch.setattr("letterpress.prediction.classify.classify", lambda *_: [none])
+    assert predict("a.png")[0] == ["a.png: none 92.6% (not a letter)"]
+    entry = json.loads(predict("--json", "a.png")[0][0])
+    assert (entry["none"], entry["sure"], entry["guesses"][0]["class"]) == (0.926, False, "d")
+
+
+def test_several_characters_are_refused_or_classified_one_by_one(predict: Predict) -> None:
+    two = Image.new("L", (420, 200), 255)
+    for place, name in enumerate("RO"):
+        two.paste(
+            Image.open(draw("one.png", name)).convert("L").point(lambda v: 255 - v),
+            (80 + 150 * place, 20),
+        )
+    two.save("two.png")
+    out, err, code = predict("two.png", "one.png")
+    assert err == ["error: two.png: 2 characters. Crop the picture, or use --each"]
+    assert (len(out), code) == (1, 1)
+    each, err, code = predict("--each", "--json", "two.png", "one.png")
+    entries = [json.loads(line) for line in each]
+    assert [entry["file"] for entry in entries] == ["two.png", "two.png", "one.png"]
+    assert (err, code) == ([], 0)
+    assert entries[1]["guesses"] != entries[0]["guesses"]
 
 
 def test_json_lines_are_in_order_over_several_batches(predict: Predict) -> None:
