@@ -14,14 +14,15 @@ Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice]
 
 _LEAST_CONTRAST = 0.1  # of black to white; JPEG artefacts and stains stay below
-_STRONG, _JOINING = 0.5, 0.36  # of the strongest ink: what begins a part, and what continues it
+_STRONG, _JOINING = 0.5, 0.45  # of the strongest ink: what begins a part, and what continues it
+_GAP = SIDE // 30  # pixels; faint ink continues a part for so long
 _LEAST_SIDE = SIDE // 40  # pixels; smaller parts are specks
 _LEAST_AREA = 0.03  # of the largest part
 _TALL = 0.6  # of the largest part's height: such a part is another character, not a dot
 _APART = 0.11  # of the largest part: the least gap between two characters
 _NEAR = 0.35  # of the largest part: the greatest gap between a letter and its dot
 _THIN = 0.3  # of a stroke's half width
-_LINE = 3.0  # pixels: half the width of a ruled line
+_LINE, _SHADOW = 3, SIDE // 8  # pixels: half widths, of what touches the rim
 _FILLED = 0.82  # of its box: a frame or a sheet, tilted by 5 degrees
 _BLOT = 0.6  # of the longer side: the greatest diameter of a circle inside a stroke
 _MOST_LOOPS, _MOST_FRAMES = 2, 2
@@ -84,8 +85,12 @@ def _find(page: Page, ink: Floats, inside: bool) -> list[Floats]:
     largest = int(np.where(kept, parts.areas, 0).argmax())
     if parts.longer_side(largest) < _LEAST_SIDE or (inside and parts.on_rim[largest]):
         raise ValueError("no character found (only specks or lines)")
-    if parts.on_rim[largest] and parts.depths[parts.mask([largest])].max() <= _LINE:
-        raise ValueError("no character found (only lines)")
+    if parts.on_rim[largest]:
+        half_width = parts.depths[parts.mask([largest])].max()
+        if half_width <= _LINE:
+            raise ValueError("no character found (only lines)")
+        if half_width > _SHADOW:
+            raise _BlotError("no character found (a shadow or a block)")
     if page.level < _MOST_FRAMES:
         sheet = _inside_of_frame(page.grey, parts)
         if sheet is not None:
@@ -124,15 +129,17 @@ def _drop_rim(ink: Floats, least: float) -> tuple[_Parts, Mask]:
 def _threshold(ink: Floats, peak: float) -> Mask:
     """Returns where ink is strong, with the fainter ink that joins it unless that is a stain."""
     strong = ink > _STRONG * peak
-    labels, _ = _label(ink > _JOINING * peak)
-    joined: Mask = np.isin(labels, np.setdiff1d(labels[strong], 0))
+    close = ndimage.maximum_filter(strong.astype(np.uint8), 2 * _GAP + 1) > 0
+    joined: Mask = strong | ((ink > _JOINING * peak) & close)
     is_stain = rim(joined).any() or joined.sum() > 2.5 * strong.sum()
     return strong if is_stain else joined
 
 
 def _split(mask: Mask) -> _Parts:
     """Splits a mask into connected parts, without thin lines if any crosses the picture."""
-    depths = ndimage.distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
+    box = _extent(mask)
+    depths = np.zeros(mask.shape, np.float32)  # the transform is slow: only where it is needed
+    depths[box] = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1]
     had_lines = False
     if rim(mask).any():
         least = max(_THIN * float(depths.max()), 1.01)
@@ -163,14 +170,15 @@ def _inside_of_frame(grey: Floats, parts: _Parts) -> Floats | None:
     filled = ndimage.binary_fill_holes(own)
     if filled.mean() < _FILLED or filled.sum() < grey.size / 20:
         return None
-    least = 0.01 * filled.sum()
-    if (filled & (parts.labels[box] > 0) & ~own).sum() > least:  # a frame has ink in it
-        inside = ndimage.binary_fill_holes(filled & ~own)
-    else:  # a sheet has holes, but is no thick letter
-        depth = float(parts.depths[box][own].max())
-        holes = filled & ~own
-        hole_depth = float(ndimage.distance_transform_edt(holes).max())
-        if depth < max(own.shape) / 8 or hole_depth > 0.3 * depth or holes.sum() < least:
+    holes, least = filled & ~own, 0.01 * filled.sum()
+    depth = float(parts.depths[box][own].max())
+    if depth < max(own.shape) / 8:  # a frame, if there is ink in it
+        if (holes & (parts.labels[box] > 0)).sum() < least:
+            return None
+        inside = ndimage.binary_fill_holes(holes)
+    else:  # a sheet has thin holes, a thick letter has others
+        hole_depth = float(ndimage.distance_transform_edt(holes & (parts.labels[box] == 0)).max())
+        if hole_depth > 0.3 * depth or holes.sum() < least:
             return None
         inside = filled
     inside = ndimage.binary_erosion(inside, iterations=3)
@@ -213,18 +221,10 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
     """Returns the ink of one character, with the grey values around it."""
     mask = parts.mask(group)
     half_width = float(parts.depths[mask].max())
-    rows, columns = _extent(mask)
-    longer = max(_length(rows), _length(columns))
-    if 2 * half_width > _BLOT * longer:
-        own = mask[rows, columns]
-        has_holes = (ndimage.binary_fill_holes(own) & ~own).sum() > 0.01 * own.size
-        kind = _BlotError if parts.on_rim[group[0]] or has_holes else ValueError
-        raise kind("no character found (a blot or a block)")
-    holes, _ = ndimage.label(~np.pad(mask, 1))
-    areas = np.sort(np.bincount(holes.ravel())[1:])[:-1]  # the largest is what is around
-    if (areas > max(4, 0.01 * longer**2)).sum() > _MOST_LOOPS:
-        raise ValueError(f"no character found (more than {_MOST_LOOPS} loops)")
-    reach = max(2.0, half_width * (0.4 if parts.had_lines else 1))
+    reach = max(2.0, half_width * (0.4 if factor == 1 else 1))
+    box = _extent(mask, int(reach) + 1, factor)
+    ink, mask = ink[box], mask[box]
+    _refuse_shape(mask, half_width, bool(parts.on_rim[group[0]]))
     near = ndimage.distance_transform_edt(~mask) <= reach
     values = np.minimum(ink / np.percentile(ink[mask], 90), 1) * near
     if factor > 1:  # back to the pixels of the picture
@@ -233,10 +233,26 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
     return values[_extent(values > 0)]
 
 
-def _extent(mask: Mask) -> Box:
-    """Returns the box around what is true."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+def _refuse_shape(mask: Mask, half_width: float, on_rim: bool) -> None:
+    """Raises an error if a shape is too thick or has too many loops for a character."""
+    longer = max(_length(side) for side in _extent(mask))
+    holes, _ = ndimage.label(~np.pad(mask, 1))
+    areas = np.sort(np.bincount(holes.ravel())[1:])[:-1]  # the largest is what is around
+    large = areas > max(20, 0.01 * longer**2)
+    if 2 * half_width > _BLOT * longer:
+        kind = _BlotError if on_rim or large.any() else ValueError
+        raise kind("no character found (a blot or a block)")
+    if large.sum() > _MOST_LOOPS:
+        raise ValueError(f"no character found (more than {_MOST_LOOPS} loops)")
+
+
+def _extent(mask: Mask, margin: int = 0, step: int = 1) -> Box:
+    """Returns the box around what is true, with a margin, in multiples of `step`."""
+    sides = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    return tuple(  # type: ignore[return-value]
+        slice(max(side[0] - margin, 0) // step * step, -(-(side[-1] + 1 + margin) // step) * step)
+        for side in sides
+    )
 
 
 def _length(side: slice) -> int:

@@ -68,7 +68,7 @@ def _denoise(grey: Floats) -> tuple[Floats, float]:
     noise = float(np.median(np.abs(differences))) / 0.826 if differences.size else 0.0
     if noise < _NOISY:
         return grey, noise
-    return ndimage.median_filter(grey, 3), 0.42 * noise
+    return ndimage.gaussian_filter(grey, 0.7), 0.4 * noise
 
 
 def find_inks(grey: Floats) -> Iterator[Floats]:
@@ -77,13 +77,13 @@ def find_inks(grey: Floats) -> Iterator[Floats]:
     If the paper is evenly lit, it is most of the rim, or else of the picture. Otherwise strokes differ from what is
     around them, and the paper under them is interpolated (grey closing); both sides are tried.
     """
-    low, high = np.percentile(grey, [0.5, 99.5])
+    low, high = np.percentile(grey, [0.1, 99.9])
     middle = (low + high) / 2
     light = grey > middle
     share = rim(light).mean()
     is_light = bool((share if abs(share - 0.5) > 0.3 else light.mean()) > 0.5)
     paper = grey[light == is_light]
-    if paper.size and np.ptp(np.percentile(paper, [10, 90])) < _EVEN * (high - low):
+    if paper.size and np.ptp(np.percentile(paper, [15, 85])) < _EVEN * (high - low):
         level = np.median(paper)
         yield np.maximum(level - grey if is_light else grey - level, 0)
     detail = grey - _enlarge(_shrink(grey, _COARSE), grey.shape)
