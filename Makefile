@@ -11,8 +11,11 @@ PIP ?= $(if $(shell command -v uv),uv pip,$(BIN)/python -m pip)
 PIP_INSTALL := $(PIP) install --quiet --require-hashes
 COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
 	--no-header --no-annotate pyproject.toml
-# What `make report` compares HEAD with.
+# What `make report` and `make compare` compare HEAD with.
 BASE ?= main
+# The number of seeds of `make seeds` and of `make compare`.
+N ?= 5
+SEEDS ?= 5
 # What `make workers` trains, and with how many processes.
 STAGE ?= train_mnist
 WORKERS ?= 2
@@ -25,7 +28,7 @@ CASES ?= 20000
 MOMENTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report smoke cards workers serve \
+.PHONY: help repro metrics experiments report seeds compare smoke cards workers serve \
 	test test-web test-distributed test-all fuzz chaos bench lint format \
 	verify lock notice install clean
 
@@ -34,7 +37,7 @@ help: ## Show this help
 
 repro: $(VENV)/installed ## Run every stage that is not up to date, show the metrics
 	@git rev-parse --verify HEAD > /dev/null 2>&1 || \
-		{ echo "error: DVC needs git and a commit: git init && git add --all && git commit"; exit 1; }
+		{ echo "error: git: no commit, and DVC needs one. Run git init && git add --all && git commit"; exit 1; }
 	dvc repro
 	@$(MAKE) --no-print-directory metrics
 
@@ -46,6 +49,12 @@ experiments: $(VENV)/installed ## Show the experiments of all commits
 
 report: $(VENV)/installed ## Compare HEAD with BASE, in report.md (BASE=main)
 	python -m tools.report --base $(BASE) --head HEAD --out report.md
+
+seeds: $(VENV)/installed ## Train HEAD with several seeds, show mean and spread (N=5)
+	python -m tools.seeds $(N)
+
+compare: $(VENV)/installed ## Train BASE and HEAD with the same seeds (BASE=main SEEDS=5)
+	python -m tools.seeds $(SEEDS) --base $(BASE)
 
 smoke: $(VENV)/installed ## Run the whole pipeline on a few images, in a minute
 	@python -m tools.smoke
@@ -118,7 +127,7 @@ clean: ## Remove the virtual environment, all results and the cache
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' || \
-		{ echo "error: Python 3.10 to 3.13 is needed; name one: make PYTHON=python3.12"; exit 1; }
+		{ echo "error: $(PYTHON): not Python 3.10 to 3.13. Name one: make PYTHON=python3.12"; exit 1; }
 	@echo "Making a virtual environment in $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
@@ -137,7 +146,7 @@ $(VENV)/installed-dev: requirements-dev.txt | $(VENV)/installed
 	@touch $@
 
 $(TENSORFLOW_JS): web/package-lock.json
-	@command -v npm > /dev/null || { echo "error: npm is needed, it comes with Node.js"; exit 1; }
+	@command -v npm > /dev/null || { echo "error: npm: not on PATH. Install Node.js"; exit 1; }
 	@echo "Installing TensorFlow.js"
 	@cd web && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

@@ -24,8 +24,6 @@ def main() -> None:
 
 
 def _main() -> None:
-    from letterpress.prediction.classify import SURE
-
     parser = argparse.ArgumentParser(prog="letterpress", description="Uses trained classifiers.")
     parser.set_defaults(command=lambda _: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
@@ -37,8 +35,8 @@ def _main() -> None:
     add("files", nargs="+", metavar="FILE", help="a picture, a folder, or - for standard input")
     add("--json", action="store_true", help="print one JSON object per line")
     add("--each", action="store_true", help="classify each of several characters on a picture")
-    about = "guesses with a probability below P, 0 to 1, are not sure (default: %(default)s)"
-    add("--sure", type=_probability, default=SURE, metavar="P", help=about)
+    about = "guesses with a probability below P, 0 to 1, are not sure (default: as evaluated)"
+    add("--sure", type=_probability, metavar="P", help=about)
     arguments = parser.parse_args()
     arguments.command(arguments)
 
@@ -56,18 +54,25 @@ def _probability(text: str) -> float:
 def _predict(arguments: argparse.Namespace) -> None:
     """Prints one line per picture. A picture that cannot be read does not stop the others."""
     from letterpress.ascii_letter.config import AsciiLetterConfig
+    from letterpress.evaluation.calibration import read_calibration
     from letterpress.mnist.config import MnistConfig
     from letterpress.prediction.classify import classify_files, list_files
 
     config_class = {"letters": AsciiLetterConfig, "digits": MnistConfig}[arguments.pipeline]
-    weights = Path("data", config_class.section, "classifier.weights.h5")
+    data = Path("data", config_class.section)
+    weights, calibration = (
+        data / "classifier.weights.h5",
+        read_calibration(data / "calibration.json"),
+    )
+    if arguments.sure is None:
+        arguments.sure = calibration.sure
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     show = _as_json if arguments.json else _as_text
     files, left_out = list_files(arguments.files)
     any_failed = False
     config = config_class.from_yaml()
-    for name, result in classify_files(files, config, weights, arguments.each):
+    for name, result in classify_files(files, config, weights, calibration, arguments.each):
         if isinstance(result, PipelineError):
             print(_escape(f"error: {result}"), file=sys.stderr)
             any_failed = True

@@ -6,11 +6,11 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import draw_tarballs
 from letterpress.core.errors import run
 
-RAW = Path("data/ascii_letter/raw")
+RAW, TYPEFACES = Path("data/ascii_letter/raw"), Path("data/typefaces")
 
 
 def main() -> None:
-    draw_tarballs(RAW, AsciiLetterConfig.from_yaml())
+    draw_tarballs(RAW, TYPEFACES, AsciiLetterConfig.from_yaml())
 
 
 if __name__ == "__main__":

@@ -6,11 +6,12 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.errors import run
 from letterpress.web.export import export
 
-MODEL = Path("data/web/model")
+DATA, MODEL = Path("data/ascii_letter"), Path("data/web/model")
 
 
 def main() -> None:
-    export(AsciiLetterConfig.from_yaml(), Path("data/ascii_letter/classifier.weights.h5"), MODEL)
+    weights, calibration = DATA / "classifier.weights.h5", DATA / "calibration.json"
+    export(AsciiLetterConfig.from_yaml(), weights, calibration, MODEL)
 
 
 if __name__ == "__main__":

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from letterpress.core.errors import run
-from letterpress.mnist.fetch import FetchMnistConfig, fetch
-from letterpress.mnist.idx import FILES
+from letterpress.fetching.fetch import fetch
+from letterpress.mnist.fetch import FetchMnistConfig
 
 RAW = Path("data/mnist/raw")
 
 
 def main() -> None:
     config = FetchMnistConfig.from_yaml()
-    fetch(RAW, config.sources, dict(zip(FILES, config.sha256, strict=True)))
-    print(f"{RAW}: {', '.join(FILES)}")
+    fetch(RAW, config.sources, config.files, "fetch_mnist.sources")
+    print(f"{RAW}: {', '.join(file.name for file in config.files)}")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ FEATURES = Path("data/mnist/features.weights.h5")
 def main() -> None:
     config, checkpoint = AsciiLetterConfig.from_yaml(), DATA / "training.npz"
     with replacing(DATA / "curves") as curves, replacing(CLASSIFIER) as weights:
-        classifier = train(config, DATA / "tfrecords/train", curves, FEATURES, checkpoint)
+        classifier = train(config, DATA / "tfrecords", curves, FEATURES, checkpoint)
         classifier.save_weights(weights)
     print(f"{CLASSIFIER}: letters classifier")
 

@@ -20,7 +20,7 @@ def main() -> None:
         replacing(FEATURES) as features,
         replacing(CLASSIFIER) as weights,
     ):
-        classifier = train(config, DATA / "tfrecords/train", curves, checkpoint=checkpoint)
+        classifier = train(config, DATA / "tfrecords", curves, checkpoint=checkpoint)
         classifier.get_layer("features").save_weights(features)
         classifier.save_weights(weights)
     print(f"{CLASSIFIER}: digits classifier, {FEATURES}: its features")

@@ -5,9 +5,11 @@ import hashlib
 import shutil
 import signal
 import struct
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 import yaml
@@ -22,10 +24,24 @@ Params = dict[str, Any]
 TINY = """
 n_epochs: 2
 batch_size: 26
-mnist: {n_epochs: 2, n_train_samples: 200, n_test_samples: 60}
-ascii_letter: {n_images_per_class: 5, n_unseen_per_class: 4, n_train_samples: 104, n_test_samples: 26}
-transfer: {labels_per_class: [1, 2], n_unseen_per_class: 2, n_seeds: 2, n_steps: 2}
+mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samples: 60}
+ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
+  n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
+transfer: {labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2, n_steps: 2}
 """
+
+# Families for the tests: package, style, split and files, which matplotlib brings along.
+TYPEFACES = (
+    ("dejavu-sans", "sans-serif", "train", ("DejaVuSans", "DejaVuSans-Bold")),
+    ("dejavu-serif", "serif", "train", ("DejaVuSerif", "DejaVuSerif-Bold", "DejaVuSerif-Italic")),
+    ("dejavu-oblique", "handwriting", "train", ("DejaVuSans-Oblique",)),
+    ("stix-italic", "script", "train", ("STIXGeneralItalic",)),
+    ("dejavu-mono", "sans-serif", "validation", ("DejaVuSansMono",)),
+    ("mono-oblique", "handwriting", "validation", ("DejaVuSansMono-Oblique",)),
+    ("stix", "serif", "unseen", ("STIXGeneral", "STIXGeneralBol")),
+    ("cm-sans", "sans-serif", "unseen", ("cmss10",)),
+    ("cm-typewriter", "handwriting", "unseen", ("cmtt10",)),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,13 +85,46 @@ def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str
     return sha256
 
 
+def write_typefaces(fonts: Path, table: Path) -> None:
+    """Writes font files to one folder, and the table and the hashes that name them to another."""
+    ttf = Path(matplotlib.get_data_path(), "fonts/ttf")
+    rows, hashes = ["family,package,version,style,split,license"], []
+    fonts.mkdir(parents=True, exist_ok=True)
+    for package, style, split, names in TYPEFACES:
+        rows.append(f"{package.title()},{package},1.0,{style},{split},none")
+        for number, name in enumerate(names):
+            content = (ttf / f"{name}.ttf").read_bytes()
+            file = f"{package}-latin-{4 + number}00-normal.ttf"
+            (fonts / file).write_bytes(content)
+            hashes.append(f"{hashlib.sha256(content).hexdigest()}  {file}")
+    (table / "typefaces.csv").write_text("\n".join(rows) + "\n")
+    (table / "typefaces.sha256").write_text("\n".join(hashes) + "\n")
+
+
 @pytest.fixture(scope="session")
-def _tiny_params(tmp_path_factory: pytest.TempPathFactory) -> Params:
+def _typefaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("typefaces")
+    write_typefaces(folder / "fonts", folder)
+    return folder
+
+
+@pytest.fixture
+def typefaces(_typefaces: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the font files of TYPEFACES, which replace those of the project."""
+    module = "letterpress.ascii_letter.typefaces"
+    monkeypatch.setattr(f"{module}._TABLE", _typefaces / "typefaces.csv")
+    monkeypatch.setattr(f"{module}._HASHES", _typefaces / "typefaces.sha256")
+    return _typefaces / "fonts"
+
+
+@pytest.fixture(scope="session")
+def _tiny_params(tmp_path_factory: pytest.TempPathFactory, _typefaces: Path) -> Params:
     params: Params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     digits = tmp_path_factory.mktemp("digits")
     sha256 = write_digits(digits)
     for key, value in yaml.safe_load(TINY).items():
         params[key] = params[key] | value if isinstance(value, dict) else value
+    params["fetch_typefaces"] = {"sources": [f"file:{_typefaces / 'fonts'}"]}
     params["fetch_mnist"] = {"sources": [f"file:{digits}"], "sha256": [sha256[n] for n in FILES]}
     return params
 
@@ -95,10 +144,15 @@ def project(tmp_path: Path, tiny_params: Params, monkeypatch: pytest.MonkeyPatch
 
 
 def copy_project(target: Path, params: Params) -> None:
-    """Copies the code and the settings of DVC and git to `target`, with these params, without data."""
+    """Copies the code and the settings of DVC and git to `target`, with these params, without data.
+
+    The table of typefaces is that of the tests.
+    """
     for name in ("letterpress", "stages"):
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, target / name, ignore=ignore)
+    with tempfile.TemporaryDirectory() as fonts:
+        write_typefaces(Path(fonts), target / "letterpress/ascii_letter")
     (target / ".dvc").mkdir()
     settings = ".gitignore", ".dvcignore", ".gitattributes", ".dvc/config", ".dvc/.gitignore"
     for name in ("dvc.yaml", *settings):

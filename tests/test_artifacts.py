@@ -21,7 +21,8 @@ def commands(section: str) -> list[str]:
 
 def make(shared: Repository, content: bytes) -> None:
     """Writes the inputs and outputs of the stage train_mnist, and commits them as its results."""
-    files = "classifier.weights.h5", "features.weights.h5", "curves/loss.tsv", "tfrecords/train/x"
+    files = ["classifier.weights.h5", "features.weights.h5", "curves/loss.tsv"]
+    files += ["tfrecords/train/x", "tfrecords/validation/x"]
     for path in (f"data/mnist/{name}" for name in files):
         (shared.folder / path).parent.mkdir(parents=True, exist_ok=True)
         (shared.folder / path).write_bytes(content + path.encode())

@@ -73,13 +73,22 @@ def assert_declared(name: str, what: str, declared: set[str], used: set[str]) ->
 
 
 def imported_files(module: str, root: Path = ROOT) -> set[str]:
-    """The project's files that a module imports, itself included; imports in functions count too."""
+    """The project's files that a module imports, itself included; imports in functions count too.
+
+    Tables beside a module, with its name, belong to it.
+    """
     finder = ModuleFinder([str(root)])  # only this project is found: nothing else is read
     finder.import_hook("stages")
     finder.run_script(str(root / f"{module.replace('.', '/')}.py"))
     not_found = {n for n in finder.badmodules if n.startswith(("letterpress.", "stages."))}
     assert not not_found, f"{module}: import these from the module that defines them: {not_found}"
     files = [Path(file) for m in finder.modules.values() if (file := getattr(m, "__file__", None))]
+    files += [
+        table
+        for f in files
+        for end in (".csv", ".sha256")
+        if (table := f.with_suffix(end)).exists()
+    ]
     found = {f.relative_to(root).as_posix() for f in files if f.stat().st_size}
     return found - PACKAGE_ROOTS
 

@@ -74,7 +74,7 @@ def grown(
     repository = Repository(folder, PYTHONPATH=watcher, KEYS=keys)
     shutil.copy(ROOT / "pyproject.toml", folder)
     write_params(folder, _tiny_params | {"n_epochs": 12})
-    write_shapes(repository.folder / "data/shape/raw/shapes.tar", 52)
+    write_shapes(repository.folder / "data/shape/raw/shapes.tar", 57)
     repository.run("dvc", "add", "data/shape/raw")
     for section in SECTIONS.values():
         follow(section, repository)
@@ -83,7 +83,7 @@ def grown(
 
 @pytest.mark.parametrize(
     ("child", "classes", "n_images"),
-    [("printed_digit", set("0123456789"), 140), ("shape", {"circle", "cross", "square"}, 30)],
+    [("printed_digit", set("0123456789"), 40), ("shape", {"circle", "cross", "square"}, 30)],
 )
 def test_a_new_pipeline_learns(
     grown: Repository, child: str, classes: set[str], n_images: int

@@ -52,7 +52,7 @@ def main():
     config = BarsConfig.from_yaml()
     sizes = {"train": config.n_train_samples, "test": config.n_test_samples}
     write_splits(DATA / "records", {name: draw(config, n) for name, n in sizes.items()}, config)
-    classifier = train(config, DATA / "records/train", DATA / "curves")
+    classifier = train(config, DATA / "records", DATA / "curves")
     classifier.save_weights(DATA / "bars.weights.h5")
     evaluate_splits(config, DATA / "bars.weights.h5", DATA / "records", DATA)
 
@@ -114,7 +114,8 @@ def test_the_wheel_holds_the_package_and_the_licence_and_nothing_else(wheels: li
     names = {*zipfile.ZipFile(wheels[0]).namelist()}
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "letterpress").rglob("*.py")}
     info = {name for name in names if ".dist-info/" in name}
-    data = {"letterpress/py.typed", "letterpress/ascii_letter/typefaces.csv"}
+    tables = {f"letterpress/ascii_letter/typefaces.{end}" for end in ("csv", "sha256")}
+    data = {"letterpress/py.typed", *tables}
     assert names - info == modules | data
     assert any(name.endswith("/licenses/LICENSE") for name in info)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from letterpress.mnist.config import MnistConfig
-from letterpress.mnist.examples import draw_examples
+from letterpress.mnist.examples import SPLITS, draw_examples
 from letterpress.records.write import write_splits
 from letterpress.training.loop import train
 from tests.conftest import write_digits
@@ -31,6 +31,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     config = MnistConfig(
         n_train_samples=200,
+        n_validation_samples=20,
         n_test_samples=60,
         batch_size=26,  # the last batch is smaller
         max_rotation=2.0,
@@ -43,11 +44,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     )
     raw, records, curves = folder / "raw", folder / "tfrecords", folder / "curves"
     features, weights = folder / "features.weights.h5", folder / "classifier.weights.h5"
-    write_digits(raw, config.n_train_samples, config.n_test_samples)
-    train_examples = draw_examples(raw, "train", config.n_train_samples, config, 0)
-    test_examples = draw_examples(raw, "t10k", config.n_test_samples, config, 0)
-    write_splits(records, {"train": train_examples, "test": test_examples}, config)
-    classifier = train(config, records / "train", curves)
+    write_digits(raw, 220, config.n_test_samples)
+    write_splits(records, {split: draw_examples(raw, split, config) for split in SPLITS}, config)
+    classifier = train(config, records, curves)
     classifier.get_layer("features").save_weights(features)
     classifier.save_weights(weights)
     sides = records / "train", records / "test"

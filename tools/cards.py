@@ -8,25 +8,39 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
+from letterpress.ascii_letter.typefaces import read_families
 from letterpress.core.params import read_params
 from tools import markdown, metrics
 
-PAGES = ("README.md", "docs/cards/data.md", "docs/cards/digits.md", "docs/cards/letters.md")
+PAGES = (
+    "README.md",
+    "docs/transfer.md",
+    *(f"docs/cards/{name}.md" for name in ("data", "digits", "letters")),
+)
 MOST_MISTAKES = 8
 
 
 def figures(root: Path) -> dict[str, Callable[[], str]]:
     """Returns, for the project in a folder, the function that writes each figure, by name."""
     digits, letters, mistakes = (root / "data" / n for n in ("mnist", "ascii_letter", "mistakes"))
-    of_letters = {"": "test letters, in typefaces of the training", "_unseen": "unseen typefaces"}
+    of_digits = {"_validation": "validation digits", "": "test digits"}
+    of_letters = {
+        "_validation": "validation typefaces",
+        "": "test letters, in typefaces of the training",
+        "_unseen": "unseen typefaces",
+    }
     return {
         "results": lambda: "\n".join(metrics.table(root)),
-        "digits-results": lambda: _results(digits, {"": "test digits"}),
+        "digits-results": lambda: _results(digits, of_digits),
         "digits-mistakes": lambda: _mistakes(digits / "predictions.csv"),
         "letters-results": lambda: _results(letters, of_letters),
         "letters-mistakes": lambda: _mistakes(letters / "predictions_unseen.csv"),
-        "letters-families": lambda: _groups(mistakes / "accuracy_by_family.csv", "family"),
-        "letters-cases": lambda: _groups(mistakes / "accuracy_by_case.csv", "case"),
+        "letters-families": lambda: _groups(
+            mistakes / "accuracy_by_family.csv", "family", "unseen"
+        ),
+        "letters-styles": lambda: _groups(mistakes / "accuracy_by_style.csv", "style", "unseen"),
+        "letters-cases": lambda: _groups(mistakes / "accuracy_by_case.csv", "case", "unseen"),
+        "families": lambda: _families(),
         "i-or-l": lambda: _i_or_l(letters),
         "transfer": lambda: _transfer(root / "data/transfer/curve.csv"),
         "data-splits": lambda: _splits(root / "params.yaml"),
@@ -40,9 +54,9 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
         n_images = f"{len(_rows(folder / f'predictions{suffix}.csv')):,}"
         keys = [f"accuracy{suffix}{bound}" for bound in ("", "_low", "_high")]
         accuracy, low, high = (_percent(values[key]) for key in keys)
-        loss = f"{values[f'loss{suffix}']:.4f}"
-        rows.append((name, n_images, accuracy, f"{low} to {high}", loss))
-    header = ("images", "number", "accuracy", "95 % interval (Wilson)", "loss, nats")
+        others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
+        rows.append((name, n_images, accuracy, f"{low} to {high}", *others))
+    header = ("images", "number", "accuracy", "95 % interval", "loss, nats", "calibration error")
     return markdown.table(header, rows)
 
 
@@ -55,10 +69,20 @@ def _mistakes(predictions: Path) -> str:
     return markdown.table(("actual", "predicted", "times"), [*rows, ("all others", "", str(rest))])
 
 
-def _groups(path: Path, column: str) -> str:
-    ranked = sorted(_rows(path), key=lambda row: float(row["accuracy"]))
+def _groups(path: Path, column: str, split: str) -> str:
+    chosen = [row for row in _rows(path) if row["split"] == split]
+    ranked = sorted(chosen, key=lambda row: float(row["accuracy"]))
     rows = [(r[column], r["n_letters"], _percent(float(r["accuracy"]))) for r in ranked]
     return markdown.table((column, "letters", "accuracy"), rows)
+
+
+def _families() -> str:
+    """Lists the typeface families by style and split."""
+    groups: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for family in read_families():
+        groups[family.style, family.split].append(family.family)
+    rows = [(style, split, ", ".join(names)) for (style, split), names in groups.items()]
+    return markdown.table(("style", "split", "families"), rows)
 
 
 def _i_or_l(letters: Path) -> str:
@@ -85,12 +109,17 @@ def _splits(path: Path) -> str:
     rows = []
     for section, name in (("mnist", "digits"), ("ascii_letter", "letters")):
         own = params[section]
-        n_unseen = own.get("n_unseen_per_class", 0) * own["n_classes"]
-        counts = (own["n_train_samples"], own["n_test_samples"], n_unseen)
         size = f"{own['image_height']} x {own['image_width']}"
-        rows.append((name, str(own["n_classes"]), size, *(f"{n:,}" if n else "-" for n in counts)))
-    header = ("images", "classes", "pixels", "training", "test", "unseen typefaces")
+        splits = ("train", "validation", "test", "unseen")
+        counts = [_count(path.parent / "data" / section / "tfrecords" / split) for split in splits]
+        rows.append((name, str(own["n_classes"]), size, *counts))
+    header = ("images", "classes", "pixels", "training", "validation", "test", "unseen typefaces")
     return markdown.table(header, rows)
+
+
+def _count(records: Path) -> str:
+    lengths = records / "lengths.json"
+    return f"{sum(json.loads(lengths.read_text()).values()):,}" if lengths.exists() else "-"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -99,7 +128,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 def _wrong(predictions: Path) -> list[dict[str, str]]:
-    return [row for row in _rows(predictions) if row["actual"] != row["predicted"]]
+    rows = _rows(predictions)
+    return [row for row in rows if row["actual"] not in ("none", row["predicted"])]
 
 
 def _percent(share: float) -> str:

@@ -12,12 +12,14 @@ from tools.metrics import flatten
 
 LETTERS, DIGITS = "data/ascii_letter/metrics.json", "data/mnist/metrics.json"
 COLUMNS = {
-    "letters": (LETTERS, "accuracy", "{:.2%}"),
-    "unseen": (LETTERS, "accuracy_unseen", "{:.2%}"),
-    "loss": (LETTERS, "loss", "{:.4f}"),
-    "digits": (DIGITS, "accuracy", "{:.2%}"),
+    "letters": (LETTERS, "accuracy_validation", "{:.2%}"),
+    "text": (LETTERS, "accuracy_validation_text", "{:.2%}"),
+    "loss": (LETTERS, "loss_validation", "{:.4f}"),
+    "digits": (DIGITS, "accuracy_validation", "{:.2%}"),
 }
-"""Headings; the file, the key and the format of the metric below."""
+"""Headings; the file, the key and the format of the metric below. None is of a test split, so that
+nobody chooses by it.
+"""
 
 Row = Mapping[str, Any]
 
@@ -29,7 +31,7 @@ def table(commits: list[Row]) -> Iterator[str]:
         yield _line(f"{commit['rev'][:7]} {commit['name'] or ''}", _cells(commit), "")
         before = _params(commit)
         tips = [{**one, **one["revs"][0]} for one in commit["experiments"] or []]
-        for tip in sorted(tips, key=lambda tip: _metrics(tip)[1] or 0, reverse=True):
+        for tip in sorted(tips, key=lambda tip: _metrics(tip)[0] or 0, reverse=True):
             changed = [f"{k}={v}" for k, v in _params(tip).items() if before.get(k) != v]
             first, *more = textwrap.wrap(", ".join(changed), 26) or [""]
             yield _line(f"  {tip['name'] or tip['rev'][:7]}", _cells(tip), first)

@@ -11,13 +11,19 @@ import yaml
 
 NAMES = {
     r"mnist/accuracy": "digits, accuracy on the test images",
-    r"ascii_letter/accuracy": "letters, accuracy on the test images",
-    r"ascii_letter/accuracy_unseen": "letters, accuracy on unseen typefaces",
+    r"ascii_letter/accuracy_unseen": "letters, accuracy, unseen typefaces",
+    r"ascii_letter/accuracy_unseen_text": "letters, unseen text typefaces",
+    r"ascii_letter/accuracy_unseen_display": "letters, unseen display typefaces",
+    r"ascii_letter/accuracy_unseen_handwriting": "letters, unseen handwriting",
+    r"ascii_letter/accuracy_unseen_script": "letters, unseen script",
+    r"ascii_letter/accuracy_unseen_pen": "letters of a pen, unseen hands",
+    r"ascii_letter/none_sure_trained_unseen": "no letter, known kind, yet sure",
+    r"ascii_letter/none_sure_new_unseen": "no letter, new kind, yet sure",
     r"transfer/labels_(\d+)\.transfer_gain": r"transfer gain, labels per class: \1",
 }
 """The rows of this project: patterns of FOLDER/KEY, and what a reader calls the metric."""
 FOLDERS = {"mnist", "ascii_letter", "transfer"}
-"""The folders of this project. Of any other folder, a new pipeline's, every metric is shown."""
+"""The folders of this project. Every metric of another folder (a new pipeline) is shown."""
 
 
 def table(root: Path) -> list[str]:
@@ -58,7 +64,7 @@ def _select(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
 def _format(metrics: dict[str, float], key: str) -> tuple[str, str]:
     """Formats a metric and its interval: shares in percent, gains in percentage points."""
     scale, style, unit = 1, ".4g", ""
-    if "accuracy" in key:
+    if "accuracy" in key or "sure" in key:
         scale, style, unit = 100, ".2f", " %"
     elif "gain" in key:
         scale, style, unit = 100, "+.1f", " points"

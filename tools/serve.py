@@ -71,7 +71,7 @@ def main() -> None:
     files = page_files(Path("web"), Path("data/web/model"))
     missing = [str(path) for path in files.values() if not path.is_file()]
     if missing:
-        sys.exit(f"error: {missing[0]}: no such file. Run `make serve`, it makes what is needed")
+        sys.exit(f"error: {missing[0]}: no such file. Run `make serve`, which creates it")
     try:
         server = make_server(files, port)
     except (OSError, OverflowError) as error:

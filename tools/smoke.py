@@ -14,12 +14,14 @@ from dvc.utils.hydra import apply_overrides
 
 from tools.report.revision import QUIET
 
-DIGITS = Path("data/mnist/raw")
+DIGITS, TYPEFACES = Path("data/mnist/raw"), Path("data/typefaces")
 OVERRIDES = """
-    n_epochs=1 mnist.n_epochs=1 mnist.n_train_samples=200 mnist.n_test_samples=60
-    ascii_letter.n_images_per_class=5 ascii_letter.n_unseen_per_class=4
-    ascii_letter.n_train_samples=104 ascii_letter.n_test_samples=26
-    transfer.labels_per_class=[1,2] transfer.n_unseen_per_class=2
+    n_epochs=1 mnist.n_epochs=1
+    mnist.n_train_samples=200 mnist.n_validation_samples=50 mnist.n_test_samples=60
+    ascii_letter.n_images_per_class=4 ascii_letter.n_validation_per_class=2
+    ascii_letter.n_unseen_per_class=4 ascii_letter.n_train_samples=104
+    ascii_letter.n_validation_samples=26 ascii_letter.n_test_samples=26
+    transfer.labels_per_class=[1,2] transfer.n_test_per_class=2
     transfer.n_seeds=2 transfer.n_steps=2
 """
 """The params that decide how long a run takes, as `dvc exp run -S` takes them."""
@@ -35,7 +37,9 @@ def copy_project(source: Path, target: Path) -> None:
     (target / ".dvc").mkdir()
     (target / ".dvc/config").write_text(f"{QUIET}site_cache_dir = {target / '.dvc/site'}\n")
     digits = (source / DIGITS).resolve()
+    typefaces = (source / TYPEFACES).resolve()
     sources = [f"fetch_mnist.sources=['file:{digits}']"] if digits.is_dir() else []
+    sources += [f"fetch_typefaces.sources=['file:{typefaces}']"] if typefaces.is_dir() else []
     apply_overrides(target / "params.yaml", OVERRIDES.split() + sources)
 
 

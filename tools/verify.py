@@ -1,7 +1,8 @@
 """Reproduces everything in a fresh clone of HEAD and compares it with the committed results.
 
-The arguments are stages to skip. Data must be the same bytes on every machine. Weights, and what is computed from them, may differ
-in the last bits on another processor or with other threads; then the metrics must be close.
+The arguments are stages to skip. Data must have the same bytes on every machine. Weights and what is
+computed from them may differ slightly on another processor or number of threads: then the metrics
+must be close.
 """
 
 import subprocess
@@ -28,7 +29,7 @@ def compare(committed: Revision, made: Revision) -> list[str]:
         changed = ", ".join(path for path, _, _ in changes(before, after))
         print(f"{stage:30} {f'differs: {changed}' if changed else 'identical'}")
         if changed and not stage.startswith(TRAINED):
-            failures.append(f"{stage}: other data than in the committed dvc.lock")
+            failures.append(f"{stage}: data differs from the committed dvc.lock")
     for (path, key), before, after in changes(committed.metrics, made.metrics):
         print(f"{path} {key}: {before} -> {after}")
         tolerance = GAIN_TOLERANCE if "transfer_gain" in key else TOLERANCE
@@ -37,20 +38,28 @@ def compare(committed: Revision, made: Revision) -> list[str]:
     return failures
 
 
+def clone(folder: str, commit: str = "HEAD") -> None:
+    """Clones the repository here. The clone shares its cache, to save disk space."""
+    cache = str(Path(".dvc/cache").resolve())
+    for command in (
+        ["git", "clone", "--quiet", "--no-checkout", ".", folder],
+        ["git", "-C", folder, "checkout", "--quiet", "--detach", commit],
+        ["dvc", "--cd", folder, "cache", "dir", "--quiet", "--local", cache],
+    ):
+        subprocess.run(command, check=True)
+
+
 def main() -> None:
-    here = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        clone = Path(folder, "clone")
-        subprocess.run(["git", "clone", "--quiet", here, clone], check=True)
-        committed = read_folder(clone)
+        root = Path(folder)
+        clone(folder)
+        committed = read_folder(root)
         for skipped in sys.argv[1:]:
             del committed.stages[skipped]
-        # One cache saves disk space. `--force` runs every stage even if its outputs are cached.
-        cache = here / ".dvc" / "cache"
-        subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=clone, check=True)
-        subprocess.run(["dvc", "repro", "--force", *committed.stages], cwd=clone, check=True)
+        # `--force` runs every stage even if its outputs are in the cache.
+        subprocess.run(["dvc", "repro", "--force", *committed.stages], cwd=root, check=True)
         print("\nA fresh clone of HEAD, reproduced, compared with the committed results:")
-        made = read_folder(clone)
+        made = read_folder(root)
         for skipped in sys.argv[1:]:
             print(f"{skipped:30} skipped: {made.stages.pop(skipped)['cmd']}")
         failures = compare(committed, made)

@@ -33,9 +33,10 @@ function classify() {
   redraw();
   if (!classifier) return;
   const pixels = render(seen, strokes, classifier.inkSize);
-  const ranked = strokes.length ? rank(classifier.predict(pixels)) : [];
+  const {shares, none} = classifier.classify(pixels);
+  const ranked = strokes.length ? rank(shares) : [];
   guesses.replaceChildren(...ranked.map(row));
-  status.textContent = ranked.length ? sentence(ranked) : 'Ready. Draw a capital or small letter.';
+  status.textContent = ranked.length ? sentence(ranked, none) : 'Ready. Draw a capital or small letter.';
 }
 
 function rank(probabilities) {
@@ -47,7 +48,8 @@ function rank(probabilities) {
 
 const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
 
-function sentence([first, second]) {
+function sentence([first, second], none) {
+  if (none > 0.5) return 'This is not a letter.';
   return first.probability >= classifier.sure
     ? `This is ${first.name}.`
     : `Not sure: ${first.name}, or perhaps ${second.name}.`;

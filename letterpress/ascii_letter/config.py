@@ -3,9 +3,9 @@
 import string
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Le, Len
+from annotated_types import Ge, Le
 
-from letterpress.core.config import Count
+from letterpress.core.config import Count, Rate
 from letterpress.mnist.config import MnistConfig
 
 
@@ -13,27 +13,26 @@ class AsciiLetterConfig(MnistConfig):
     """The letters: values that differ from the parent's, and how the letters are drawn."""
 
     n_classes: Annotated[int, Le(26)] = 26
-    n_train_samples: int = 2080
-    n_test_samples: int = 520
+    n_train_samples: int = 3120
+    n_validation_samples: int = 390
+    n_test_samples: int = 390
     image_height: int = 32
     image_width: int = 32
-
+    none_share: float = 0.25
     placement: Literal["center_of_mass", "bounding_box"] = "bounding_box"
 
     n_images_per_class: Count = 100
-    """Letters per class in the seen families, for training and test."""
-    n_unseen_per_class: Count = 100
-    """Letters per class in the unseen families. Half of all letters are capitals."""
-    unseen_families: Annotated[list[str], Len(1)] = [
-        "Caladea",
-        "Computer Modern Typewriter",
-        "Fredoka One",
-        "Intuitive",
-        "Manrope",
-    ]
-    """Typeface families kept out of training and test. See `typefaces.py`."""
-    letter_size: Annotated[int, Ge(8), Le(512)] = 32
-    """Pixels per em; a capital is about 0.7 em high. Reduced for letters that do not fit."""
+    """Letters per class in the training families' typefaces. Half of all letters are capitals."""
+    n_validation_per_class: Count = 36
+    """Letters per class in the validation families: one per family, capital and small."""
+    n_unseen_per_class: Count = 60
+    """Letters per class in the unseen families: one per family, capital and small."""
+    pen_share: Rate = 0.5
+    """Letters drawn with a pen, as a multiple of the letters in typefaces."""
+    script_share: Rate = 0.1
+    """The most letters of the training families in script typefaces, as a share."""
+    letter_size: Annotated[int, Ge(8), Le(512)] = 22
+    """Height of a typeface's capital H, in pixels. Reduced for letters that do not fit."""
     off_center: Annotated[float, Ge(0), Le(16)] = 2.0
     """The largest distance of a letter from the center of the image, in pixels along each axis."""
 

@@ -1,20 +1,33 @@
-"""Draws letters in many typefaces, into tar files of PNG images. Same params, same bytes."""
+"""Draws the letters, and what is not a letter, into tar files of PNG images.
+
+Same params, same bytes.
+"""
 
 import csv
 import io
 import tarfile
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, count, cycle, repeat
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from letterpress.ascii_letter import typefaces
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.typefaces import Families, Typeface, split_families
+from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS, draw_none
+from letterpress.ascii_letter.pen import draw_pen_letter, pen_typefaces
+from letterpress.ascii_letter.typefaces import (
+    Families,
+    Typeface,
+    check_typeface,
+    draw_ink,
+    draw_letter,
+    find_typefaces,
+    places,
+)
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
 from letterpress.jobs.map import map_jobs
@@ -22,9 +35,14 @@ from letterpress.jobs.processes import HIDDEN
 from letterpress.jobs.shards import Job, shard_paths, share
 from letterpress.records.example import digest
 
+SETS = {"letters": "train", "validation": "validation", "unseen": "unseen"}
+"""Folders of tar files, and the split of the families that they are drawn in."""
+
+Drawings = Iterator[tuple[Image.Image, Typeface]]
+
 
 class Letter(NamedTuple):
-    """A drawn letter and its row in the manifest."""
+    """A drawn letter, or an image of none, and its row in the manifest."""
 
     filename: str
     """class/number.png"""
@@ -32,89 +50,169 @@ class Letter(NamedTuple):
     typeface: str
     family: str
     style: str
+    """The family's style, "pen", or the kind of an image of none."""
     case: str
-    """capital or small"""
+    """capital or small; for an image of none whether its kind is "trained" or "new"."""
 
 
-def draw_letters(
-    config: AsciiLetterConfig, families: Families, n_per_class: int, shard: int = 0
+def draw_set(
+    config: AsciiLetterConfig, name: str, families: Families, shard: int = 0
 ) -> Iterator[Letter]:
-    """Yields a shard's share of n_per_class letters per class, in the order a, b, ..., z, a, b, ...
+    """Yields a shard's share of a set of SETS: letters in typefaces, letters of a pen, then none.
 
-    Capitals and small letters alternate. No two images are the same, even in different shards.
+    No two images are the same, even in different shards.
 
     Raises:
         PipelineError: there are too few different drawings.
     """
+    n_per_class = {
+        "letters": config.n_images_per_class,
+        "validation": config.n_validation_per_class,
+        "unseen": config.n_unseen_per_class,
+    }[name]
+    prefix = "" if name == "letters" else f"{name}-"
+    script_share = config.script_share if name == "letters" else None
+
+    def in_typefaces(character: str, random: Random) -> Drawings:
+        return _draw_in_typefaces(config, character, families, shard, script_share, random)
+
+    def with_pen(character: str, random: Random) -> Drawings:
+        return _draw_with_pen(config, character, families, random)
+
+    n_pen = round(n_per_class * config.pen_share)
+    # Both kinds together are shared evenly, as `split_files` expects.
+    in_type, both = (share(n, shard, config.n_shards) for n in (n_per_class, n_per_class + n_pen))
+    of_pen = range(both.start - in_type.start, both.stop - in_type.stop)
+    yield from _draw_letters(config, shard, in_type, prefix, None, in_typefaces)
+    yield from _draw_letters(config, shard, of_pen, f"{prefix}pen-", "pen", with_pen)
+    if config.none_share:
+        n_none = config.n_none((n_per_class + n_pen) * config.n_classes)
+        kinds = TRAINED_KINDS + NEW_KINDS if name == "unseen" else TRAINED_KINDS
+        random = np.random.default_rng([config.data_seed, digest(prefix.encode()), shard])
+        images = draw_none(families, kinds, (config.image_height, config.image_width), random)
+        for number, drawing in zip(share(n_none, shard, config.n_shards), images, strict=False):
+            typeface = drawing.typeface
+            printed = (typeface.name, typeface.family) if typeface else ("none", "none")
+            png = _encode(Image.fromarray(drawing.image))
+            case = "new" if drawing.kind in NEW_KINDS else "trained"
+            yield Letter(f"none/{prefix}{number:05d}.png", png, *printed, drawing.kind, case)
+
+
+def _draw_letters(
+    config: AsciiLetterConfig,
+    shard: int,
+    numbers: range,
+    prefix: str,
+    style: str | None,
+    draw: Callable[[str, Random], Drawings],
+) -> Iterator[Letter]:
+    """Draws letters in the order a, b, ..., z, a, b, ...: capitals and small letters alternate.
+
+    `style` replaces that of the typefaces.
+    """
     seen: set[int] = set()
     drawings = {
-        character: _draw_character(config, character, families, shard, seen)
+        # Of the methods of Random, only random() gives the same numbers in all versions of Python.
+        character: zip(
+            draw(character, Random(f"{config.data_seed}/{prefix}{character}/{shard}")),
+            repeat("capital" if character.isupper() else "small"),
+        )
         for name in config.class_names
         for character in (name, name.upper())
     }
-    for number in share(n_per_class, shard, config.n_shards):
+    for number in numbers:
         for name in config.class_names:
             capitals, small = drawings[name.upper()], drawings[name]
             # If the shard has no more drawings of one case, it takes one of the other case.
-            drawing = next(chain(small, capitals) if number % 2 else chain(capitals, small), None)
-            if drawing is None:
+            both = chain(small, capitals) if number % 2 else chain(capitals, small)
+            new = (drawn for drawn in both if digest(drawn[0][0].tobytes()) not in seen)
+            drawn = next(new, None)
+            if drawn is None:
                 raise PipelineError(
                     f"{config.section}: too few different drawings of the letter {name} "
-                    f"(got {n_per_class} letters per class, {config.n_shards} shards). Lower "
+                    f"(got {len(numbers)} per class, {config.n_shards} shards). Lower "
                     "n_images_per_class, n_unseen_per_class or n_shards, or raise off_center"
                 )
-            yield Letter(f"{name}/{number:05d}.png", *drawing)
+            (image, typeface), case = drawn
+            seen.add(digest(image.tobytes()))
+            drawn_in = typeface.name, typeface.family, style or typeface.style
+            yield Letter(f"{name}/{prefix}{number:05d}.png", _encode(image), *drawn_in, case)
 
 
-def _draw_character(
-    config: AsciiLetterConfig, character: str, families: Families, shard: int, seen: set[int]
-) -> Iterator[tuple[bytes, str, str, str, str]]:
-    """Draws a character in each typeface, then again in other places until no place is left.
+def _draw_in_typefaces(
+    config: AsciiLetterConfig,
+    character: str,
+    families: Families,
+    shard: int,
+    script_share: float | None,
+    random: Random,
+) -> Drawings:
+    """Draws a character in each family in turn until no place is left.
 
-    Yields the fields of a Letter after its filename. Skips images with a digest in `seen`.
+    `script_share` of the images are in script families; None draws all families equally often.
     """
-    # Of the methods of Random, only random() gives the same numbers in all versions of Python.
-    random = Random(f"{config.seed}/{character}/{shard}")
-    images = {
+    if script_share is None:
+        yield from _draw_in_turn(config, character, families, shard, random)
+        return
+    script = [family for family in families if family[0].style == "script"]
+    others = [family for family in families if family[0].style != "script"]
+    rare, common = (_draw_in_turn(config, character, f, shard, random) for f in (script, others))
+    for number in count(1):
+        is_script = int(number * script_share) > int((number - 1) * script_share)
+        drawing = next(chain(rare, common) if is_script else chain(common, rare), None)
+        if drawing is None:
+            return
+        yield drawing
+
+
+def _draw_in_turn(
+    config: AsciiLetterConfig, character: str, families: Families, shard: int, random: Random
+) -> Drawings:
+    """Draws a character once in each family, in random order, then once more, and so on."""
+    left = {
         typeface: _draw_in_places(config, character, typeface, shard, random)
         for typeface in chain(*families)
     }
-    case = "capital" if character.isupper() else "small"
-    while images:
-        for typeface in _shuffled(families, random):
-            image = next(images[typeface], None) if typeface in images else None
+    queues = [cycle(sorted(family, key=lambda _: random.random())) for family in families]
+    while left:
+        for queue in sorted(queues, key=lambda _: random.random()):
+            typeface = next(queue)
+            image = next(left[typeface], None) if typeface in left else None
             if image is None:
-                images.pop(typeface, None)
-            elif (value := digest(image.tobytes())) not in seen:
-                seen.add(value)
-                yield _encode(image), typeface.name, typeface.family, typeface.style, case
+                left.pop(typeface, None)
+            else:
+                yield image, typeface
 
 
 def _draw_in_places(
     config: AsciiLetterConfig, character: str, typeface: Typeface, shard: int, random: Random
 ) -> Iterator[Image.Image]:
     """Draws a character of one typeface in each place that the shard has, in random order."""
-    shape = config.image_height, config.image_width
-    ink = typefaces.draw_ink(character, typeface, config.letter_size, shape)
-    columns = typefaces.places(config.image_width, ink.width, config.off_center)
-    rows = typefaces.places(config.image_height, ink.height, config.off_center)
+    height, width = config.image_height, config.image_width
+    ink = draw_ink(character, typeface, config.letter_size, (height, width))
+    columns = places(width, ink.width, config.off_center)
+    rows = places(height, ink.height, config.off_center)
     # Places are dealt to the shards by the ink: two typefaces may have the same ink.
     first = (shard - digest(ink.tobytes())) % config.n_shards
     left = list(range(first, len(columns) * len(rows), config.n_shards))
     while left:
         row, column = divmod(left.pop(int(random.random() * len(left))), len(columns))
         place = columns[column], rows[row]
-        yield typefaces.draw_letter(character, typeface, config.letter_size, shape, place)
+        yield draw_letter(character, typeface, config.letter_size, (height, width), place)
 
 
-def _shuffled(families: Families, random: Random) -> list[Typeface]:
-    """Shuffles typefaces: first one file of each family, then a second of each, and so on."""
-    ranked = [
-        (rank, random.random(), typeface)
-        for family in families
-        for rank, typeface in enumerate(sorted(family, key=lambda _: random.random()))
-    ]
-    return [typeface for _, _, typeface in sorted(ranked)]
+def _draw_with_pen(
+    config: AsciiLetterConfig, character: str, families: Families, random: Random
+) -> Drawings:
+    """Draws a character with a pen, endlessly: 3 of 4 times after a handwriting typeface."""
+    shape = config.image_height, config.image_width
+    handwriting, sans = pen_typefaces(families)
+    generator = np.random.default_rng(int(random.random() * 2**53))
+    for number in count():
+        typefaces = sans if number % 4 == 3 else handwriting
+        typeface = typefaces[int(random.random() * len(typefaces))]
+        image = draw_pen_letter(character, typeface, shape, generator)
+        yield Image.fromarray(image), typeface
 
 
 def _encode(image: Image.Image) -> bytes:
@@ -124,14 +222,17 @@ def _encode(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def write_tarball(target: Path, letters: Iterable[Letter]) -> None:
-    """Writes letters and their manifest to a tar file without compression, owners or times."""
+def write_tarball(target: Path, letters: Iterable[Letter], families: str) -> None:
+    """Writes letters and their manifest to a tar file without compression, owners or times.
+
+    `families` is the split of their typeface families.
+    """
     manifest = io.StringIO()
     rows = csv.writer(manifest, lineterminator="\n")
-    rows.writerow(("file", "typeface", "family", "style", "case"))
+    rows.writerow(("file", "typeface", "family", "style", "case", "families"))
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
         for letter in tqdm(letters, target.name, unit=" letters", disable=HIDDEN):
-            rows.writerow((letter.filename, *letter[2:]))
+            rows.writerow((letter.filename, *letter[2:], families))
             _add_file(tar, letter.filename, letter.png)
         _add_file(tar, "manifest.csv", manifest.getvalue().encode())
 
@@ -146,20 +247,29 @@ def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def draw_shard(
     config: AsciiLetterConfig, shard: int, inputs: tuple[Path, ...], outputs: tuple[Path, ...]
 ) -> None:
-    """Writes one shard of the letters and one of the unseen letters: a job of `map_jobs`."""
-    seen, unseen = split_families(config.unseen_families)
-    letters, unseen_letters = outputs
-    write_tarball(letters, draw_letters(config, seen, config.n_images_per_class, shard))
-    write_tarball(unseen_letters, draw_letters(config, unseen, config.n_unseen_per_class, shard))
+    """Writes one shard of each set: a job of `map_jobs`. The inputs are all font files."""
+    typefaces = inputs[0].parent
+    for (name, split), target in zip(SETS.items(), outputs, strict=True):
+        letters = draw_set(config, name, find_typefaces(typefaces, split), shard)
+        write_tarball(target, letters, split)
 
 
-def draw_tarballs(raw: Path, config: AsciiLetterConfig) -> None:
-    """Writes raw/letters (seen families) and raw/unseen (the others), n_shards tar files each."""
+def draw_tarballs(raw: Path, typefaces: Path, config: AsciiLetterConfig) -> None:
+    """Writes a folder of n_shards tar files for each of SETS to `raw`.
+
+    Raises:
+        PipelineError: a font file is missing or unfit, or there are too few different drawings.
+    """
+    families = [family for split in SETS.values() for family in find_typefaces(typefaces, split)]
+    for typeface in chain(*families):
+        check_typeface(typeface)
+    fonts = tuple(typeface.path for typeface in chain(*families))
     with replacing(raw) as built:
-        folders = built / "letters", built / "unseen"
+        folders = [built / name for name in SETS]
         for folder in folders:
             folder.mkdir(parents=True)
         outputs = zip(*(shard_paths(f, ".tar", config.n_shards) for f in folders), strict=True)
-        jobs = [Job((config, shard), (), paths) for shard, paths in enumerate(outputs)]
+        jobs = [Job((config, i), fonts, paths) for i, paths in enumerate(outputs)]
         list(map_jobs(draw_shard, jobs))
-    print(f"{raw}: {config.n_images_per_class} + {config.n_unseen_per_class} letters per class")
+    n_letters = config.n_images_per_class, config.n_validation_per_class, config.n_unseen_per_class
+    print(f"{raw}: {' + '.join(map(str, n_letters))} letters per class, and those of a pen")

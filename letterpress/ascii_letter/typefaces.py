@@ -1,17 +1,47 @@
-"""Finds typefaces in pinned packages and draws single letters."""
+"""The typefaces that letters are drawn in: a table of families, and hashes of their font files."""
 
 import csv
 import functools
-import importlib.util
 import math
-import re
-from collections.abc import Collection, Sequence
+import string
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
+from annotated_types import Len
 from PIL import Image, ImageFont
 
 from letterpress.core.errors import PipelineError
+from letterpress.core.params import Params
+from letterpress.fetching.fetch import File, Source
+
+_TABLE = Path(__file__).with_name("typefaces.csv")
+_HASHES = Path(__file__).with_name("typefaces.sha256")
+"""The output of sha256sum in the fetched folder."""
+
+
+class FetchTypefacesConfig(Params):
+    """Where the font files come from."""
+
+    inherits_root: ClassVar[bool] = False
+
+    sources: Annotated[list[Source], Len(1)]
+    """Tried in turn. See `letterpress/fetching/fetch.py`."""
+
+
+class Family(NamedTuple):
+    """A row of the table."""
+
+    family: str
+    package: str
+    """Its name in the npm registry after @fontsource/, and the start of its files' names."""
+    version: str
+    style: str
+    """serif, sans-serif, monospace, display, handwriting or script (joined letters)."""
+    split: str
+    """train, validation or unseen: where all letters of the family go."""
+    license: str
 
 
 class Typeface(NamedTuple):
@@ -19,63 +49,73 @@ class Typeface(NamedTuple):
 
     family: str
     style: str
-    """serif, sans-serif, monospace, cursive or display."""
     path: Path
 
     @property
     def name(self) -> str:
-        """The file name without its suffix: "Lato-BoldItalic"."""
+        """The file's name without its suffix: "lora-latin-400-italic"."""
         return self.path.stem
 
 
 Families = Sequence[Sequence[Typeface]]
 
-_FAMILIES = Path(__file__).with_name("typefaces.csv")  # in their fixed order
+
+def read_families() -> list[Family]:
+    """Reads the table, in its order."""
+    _, *rows = csv.reader(_TABLE.read_text("utf-8").splitlines())
+    return [Family(*row) for row in rows]
 
 
-@functools.cache
-def find_typefaces() -> tuple[tuple[Typeface, ...], ...]:
-    """Finds the files of all families: families in a fixed order, files sorted by name."""
-    families = []
-    _, *table = csv.reader(_FAMILIES.read_text("utf-8").splitlines())
-    for family, style, package, pattern in table:
-        folder = "mpl-data/fonts/ttf" if package == "matplotlib" else "files"
-        spec = importlib.util.find_spec(package)  # does not import the package
-        files = Path(spec.origin).parent.joinpath(folder).glob("*") if spec and spec.origin else ()
-        paths = [path for path in files if re.fullmatch(pattern, path.name)]
-        if not paths:
-            problem = f"typeface {family}: no file {pattern} in the package {package}"
-            raise PipelineError(
-                f"{problem}. Run `make install`, or pip install -r requirements.txt"
-            )
-        paths.sort(key=lambda path: path.name)
-        families.append(tuple(Typeface(family, style, path) for path in paths))
-    return tuple(families)
+def list_files() -> list[File]:
+    """Lists the font files with their hashes, sorted by name."""
+    versions = {family.package: family.version for family in read_families()}
+    files = []
+    for line in _HASHES.read_text("utf-8").splitlines():
+        sha256, name = line.split()
+        package = name.partition("-latin-")[0]
+        files.append(File(name, sha256, package, versions[package]))
+    return files
 
 
-def split_families(unseen: Collection[str]) -> tuple[Families, Families]:
-    """Splits the typefaces into the seen families and the `unseen` ones, in their fixed order.
+def find_typefaces(folder: Path, split: str) -> Families:
+    """Finds the font files of each family of a split in the fetched folder, in the table's order.
 
     Raises:
-        PipelineError: a family is unknown, or all families of a style are on one side.
+        PipelineError: a file is missing.
     """
-    families = {faces[0].family: faces for faces in find_typefaces()}
-    unknown = sorted(set(unseen) - set(families))
-    if unknown:
-        raise PipelineError(
-            f"unseen_families: unknown typeface family (got {unknown[0]}). "
-            f"Choose from {', '.join(families)}"
-        )
-    seen = [faces for name, faces in families.items() if name not in unseen]
-    kept_out = [faces for name, faces in families.items() if name in unseen]
-    seen_styles, unseen_styles = ({faces[0].style for faces in side} for side in (seen, kept_out))
-    if seen_styles != unseen_styles:
-        odd = ", ".join(sorted(seen_styles ^ unseen_styles))
-        raise PipelineError(
-            f"unseen_families: all families of a style are on one side (got {odd}). "
-            "List some families of each style, but not all"
-        )
-    return seen, kept_out
+    paths: dict[str, list[Path]] = {}
+    for file in list_files():
+        paths.setdefault(file.package, []).append(folder / file.name)
+    families = [
+        [Typeface(family.family, family.style, path) for path in paths[family.package]]
+        for family in read_families()
+        if family.split == split
+    ]
+    for typeface in chain(*families):
+        if not typeface.path.is_file():
+            raise PipelineError(f"{typeface.path}: no such file. Run `dvc repro fetch_typefaces`")
+    return families
+
+
+def check_typeface(typeface: Typeface, size: int = 64) -> None:
+    """Refuses a font file that cannot teach the letters.
+
+    Raises:
+        PipelineError: a letter is missing or blank, or letters of different classes look the same
+            (except I and l).
+    """
+    font = _font(typeface.path, size)
+    missing = _ink(font, "\uffff")
+    drawn: dict[tuple[tuple[int, int], bytes], str] = {}
+    for letter in string.ascii_letters:
+        ink = _ink(font, letter)
+        if ink == missing or not any(ink[1]):
+            raise PipelineError(f"{typeface.path}: has no letter {letter}. Use another file")
+        other = drawn.setdefault(ink, letter)
+        if other.lower() != letter.lower() and {other, letter} != {"I", "l"}:
+            raise PipelineError(
+                f"{typeface.path}: draws {other} and {letter} alike. Use another file"
+            )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -84,27 +124,41 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.FreeTypeFont(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
-@functools.lru_cache(maxsize=65536)
-def draw_ink(letter: str, typeface: Typeface, size: int, shape: tuple[int, int]) -> Image.Image:
-    """Draws a character white on black, cropped to its ink: a grey image (mode L, 0..255).
+def _ink(font: ImageFont.FreeTypeFont, text: str) -> tuple[tuple[int, int], bytes]:
+    """Draws text white on black, cropped to its ink: its size in pixels, and the pixels."""
+    mask = font.getmask(text)
+    ink = mask.crop(mask.getbbox() or (0, 0, *mask.size))
+    return ink.size, bytes(ink)
 
-    `size` is in pixels per em. It is reduced until the ink fits into an image of `shape`, (height,
-    width) in pixels, with a margin of one pixel.
+
+@functools.lru_cache(maxsize=4096)
+def _em(path: Path, capital_height: int) -> int:
+    """Returns the pixels per em at which a capital H is `capital_height` pixels high."""
+    (_, height), _ = _ink(_font(path, 200), "H")
+    return max(1, round(200 * capital_height / height))
+
+
+@functools.lru_cache(maxsize=65536)
+def draw_ink(text: str, typeface: Typeface, size: int, shape: tuple[int, int]) -> Image.Image:
+    """Draws characters white on black, cropped to their ink: a grey image (mode L, 0..255).
+
+    `size` is the height of the typeface's H in pixels. It is reduced until the ink fits into an
+    image of `shape`, (height, width) in pixels, with a margin of one pixel.
     """
     height, width = shape
+    em = _em(typeface.path, size)
     while True:
-        mask = _font(typeface.path, size).getmask(letter)
-        ink = mask.crop(mask.getbbox() or (0, 0, *mask.size))
-        if (ink.size[0] <= width - 2 and ink.size[1] <= height - 2) or size <= 1:
-            return Image.frombytes("L", ink.size, bytes(ink))
-        size -= 1
+        ink_size, pixels = _ink(_font(typeface.path, em), text)
+        if (ink_size[0] <= width - 2 and ink_size[1] <= height - 2) or em <= 1:
+            return Image.frombytes("L", ink_size, pixels)
+        em -= 1
 
 
 def places(available: int, needed: int, off_center: float) -> range:
     """Returns the allowed offsets of ink along one axis, in pixels.
 
     They are inside the image and at most `off_center` from the centered position. If no whole
-    number is, the nearest one is returned.
+    number satisfies both, the nearest one is returned.
     """
     room = (available - needed) / 2
     most = max(0, min(room, off_center))

@@ -1,5 +1,6 @@
 """The keys of params.yaml that every classifier has, with their types, limits and defaults."""
 
+import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -22,11 +23,17 @@ class ClassifierConfig(Params):
     """The values of a classifier's pipeline. A subclass states what differs, and may add keys."""
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 12345
-    """Seeds the split, the weights, the order of the examples, dropout and augmentation."""
+    """Seeds the training: weights, order of the examples, dropout and augmentation."""
+    data_seed: Annotated[int, Ge(0), Lt(2**32)] = 12345
+    """Seeds the data: what is drawn, and which image is in which split."""
 
     n_classes: Annotated[int, Ge(2), Le(100_000)] = 10
-    n_train_samples: Count = 60_000
+    n_train_samples: Count = 55_000
+    n_validation_samples: Annotated[int, Ge(0), Le(2**31 - 1)] = 5_000
+    """Images on which hyperparameters are chosen. None of them is in training or test."""
     n_test_samples: Count = 10_000
+    none_share: Rate = 0.0
+    """Share of images of no class in each split, for a further output "none"; 0 for no output."""
     image_height: Annotated[int, Ge(8), Le(512)] = 28
     image_width: Annotated[int, Ge(8), Le(512)] = 28
     """Pixels. Each of two convolutions removes 1 from each side; pooling halves the rest."""
@@ -46,6 +53,8 @@ class ClassifierConfig(Params):
     """Augmentation: 0.1 scales by 1 / 1.1 to 1 / 0.9."""
     max_shear: Rate = 0.2
     """Augmentation: pixels of slant per pixel of height, either way."""
+    thicken: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Augmentation: share of the images whose lines are made thicker, thinner or softer."""
 
     feature_dropout: Rate = 0.3
     """Fraction of the features that a training step drops."""
@@ -69,6 +78,10 @@ class ClassifierConfig(Params):
     warmup: Rate = 0.1
     """Fraction of the training steps in which the rate rises from 0."""
     optimizer: Literal["adam", "adamw", "adagrad", "rmsprop", "sgd"] = "adam"
+    keep: Literal["last", "best"] = "last"
+    """The epoch whose weights are kept: the last, or the one of the lowest validation loss."""
+    patience: Annotated[int, Ge(0)] = 0
+    """Epochs without a lower validation loss after which training stops; 0 for never."""
 
     placement: Literal["center_of_mass", "bounding_box"] = "center_of_mass"
     """What is centred in an image made from a picture, as in the training images. MNIST centres the
@@ -78,6 +91,20 @@ class ClassifierConfig(Params):
     def image_shape(self) -> tuple[int, int, int]:
         """(image_height, image_width, n_channels)."""
         return self.image_height, self.image_width, self.n_channels
+
+    @property
+    def n_outputs(self) -> int:
+        """n_classes, and one more if there are images of no class: their label is n_classes."""
+        return self.n_classes + (self.none_share > 0)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """class_names, and "none" if there are images of no class."""
+        return self.class_names + ("none",) * (self.n_outputs - self.n_classes)
+
+    def n_none(self, n_samples: int) -> int:
+        """The number of images of no class beside n_samples images of the classes."""
+        return math.floor(n_samples * self.none_share / (1 - self.none_share) + 1e-6)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ def run(main: Callable[..., None], *arguments: str, alone: bool = True) -> None:
     except (PipelineError, OSError) as error:
         message = str(error)
         if isinstance(error, FileNotFoundError) and error.filename:
-            message = f"{error.filename}: no such file. Run `dvc pull` or `dvc repro`"
+            message = f"{error.filename}: no such file. Run `dvc repro`, or `dvc pull` if there is a remote"
         print(f"error: {message}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

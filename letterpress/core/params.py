@@ -104,7 +104,7 @@ class Params(BaseModel):
         sections = (sections | ({cls.section} & root.keys())) - cls.model_fields.keys()
         own = root.get(cls.section) if sections else root
         if not isinstance(own, dict):
-            raise PipelineError(f"{path}: the section {cls.section}: is missing or empty. Add it")
+            raise PipelineError(f"{path}: the section {cls.section} is missing or empty. Add it")
         values = {str(key): value for key, value in own.items()}
         prefix = f"{cls.section}." if sections else ""
         places = dict.fromkeys(values, prefix)

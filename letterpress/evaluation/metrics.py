@@ -1,23 +1,50 @@
 """Evaluates classifiers: accuracy and loss per split, and one prediction per image."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from scipy.stats import binomtest
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import write_csv, write_json
 from letterpress.core.tensorflow import tf
+from letterpress.evaluation.calibration import (
+    Calibration,
+    Probabilities,
+    fit_calibration,
+    write_calibration,
+)
+from letterpress.evaluation.intervals import calibration_error, family_interval
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
 from letterpress.records.read import load_batches, reading
 
+Manifest = Mapping[str, Mapping[str, str]]
+"""The family, style, typeface and case of each image, and the split of its family, by file name."""
+DESCRIPTION = ("family", "style", "typeface", "case")
+
+Bools = npt.NDArray[np.bool_]
+
+
+class Classified(NamedTuple):
+    """A split with a classifier's outputs, sorted by file name."""
+
+    filenames: list[str]
+    labels: npt.NDArray[np.int64]
+    """0 .. n_outputs - 1 [n]"""
+    probabilities: Probabilities
+
+    def calibrated(self, calibration: Calibration) -> "Classified":
+        """Returns the same with calibrated probabilities."""
+        return self._replace(probabilities=calibration.apply(self.probabilities))
+
 
 class Prediction(NamedTuple):
-    """An image (named as in its source), its class, and the most probable class (0..1)."""
+    """An image by its file name, its class, the most probable class, and the probability (0..1)."""
 
     filename: str
     actual: str
@@ -25,43 +52,108 @@ class Prediction(NamedTuple):
     probability: float
 
 
-def evaluate(
-    classifier: Any, config: ClassifierConfig, records: Path, suffix: str = ""
-) -> tuple[dict[str, float], list[Prediction]]:
+def classify_split(classifier: Any, config: ClassifierConfig, records: Path) -> Classified:
     """Classifies every image of a split.
-
-    Returns:
-        The metrics, and the predictions sorted by file name. The metrics are accuracy (0..1), the
-        ends of its 95 % interval accuracy_low and accuracy_high (Wilson 1927, for independent
-        images), and loss, the mean cross-entropy in nats. `suffix` follows "accuracy" and "loss".
 
     Raises:
         FileNotFoundError: the records are missing.
         PipelineError: the records are empty, damaged or do not fit the config.
     """
     tf.config.experimental.enable_op_determinism()
-    predictions: list[Prediction] = []
-    losses: list[float] = []
+    rows: list[tuple[str, int, Any]] = []
     with reading(records):
         for images, labels, filenames in load_batches(records, config).as_numpy_iterator():
-            probabilities = classifier.predict_on_batch(images)  # [batch, n_classes]
-            losses.extend(-np.log(np.maximum(probabilities[np.arange(len(labels)), labels], 1e-7)))
-            for filename, label, row in zip(filenames, labels, probabilities, strict=True):
-                actual, predicted = config.class_names[label], config.class_names[row.argmax()]
-                predictions.append(
-                    Prediction(filename.decode(), actual, predicted, float(row.max()))
-                )
-    if not predictions:
+            probabilities = classifier.predict_on_batch(images)  # [batch, n_outputs]
+            names = (filename.decode() for filename in filenames)
+            rows += zip(names, map(int, labels), probabilities, strict=True)
+    if not rows:
         raise PipelineError(f"{records}: no records. Delete the folder and run `dvc repro`")
-    n_correct = sum(p.actual == p.predicted for p in predictions)
-    interval = binomtest(n_correct, len(predictions)).proportion_ci(method="wilson")
+    filenames, labels, probabilities = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
+    return Classified(list(filenames), np.array(labels), np.stack(probabilities))
+
+
+def list_predictions(split: Classified, config: ClassifierConfig) -> list[Prediction]:
+    """Lists the most probable class of each image; "none" is never predicted, only improbable."""
+    outputs = split.probabilities[:, : config.n_classes]
+    return [
+        Prediction(
+            filename, config.output_names[label], config.class_names[row.argmax()], float(row.max())
+        )
+        for filename, label, row in zip(split.filenames, split.labels, outputs, strict=True)
+    ]
+
+
+def measure_split(
+    split: Classified, config: ClassifierConfig, calibration: Calibration
+) -> dict[str, float]:
+    """Measures a classifier on a split.
+
+    Returns:
+        On the images of a class: accuracy (0..1) and the ends of its 95 % interval, accuracy_low
+        and accuracy_high (Wilson 1927, for independent images); loss, the mean cross-entropy in
+        nats; calibration_error (see `calibration_error`); sure, the share of sure guesses,
+        accuracy_sure, that of the sure guesses, and wrong_sure, the share of all images that are
+        wrong and sure. With images of no class, none_sure is the share of those that are sure.
+    """
+    is_class = split.labels < config.n_classes
+    labels, outputs = split.labels[is_class], split.probabilities[is_class]
+    best = outputs[:, : config.n_classes]
+    probability, correct = best.max(axis=1), best.argmax(axis=1) == labels
+    sure = probability >= calibration.sure
+    interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
+    losses = -np.log(np.maximum(outputs[np.arange(len(labels)), labels], 1e-7))
     metrics = {
-        f"accuracy{suffix}": n_correct / len(predictions),
-        f"accuracy{suffix}_low": float(interval.low),
-        f"accuracy{suffix}_high": float(interval.high),
-        f"loss{suffix}": float(np.mean(losses, dtype=np.float64)),
+        "accuracy": float(correct.mean()),
+        "accuracy_low": float(interval.low),
+        "accuracy_high": float(interval.high),
+        "loss": float(np.mean(losses, dtype=np.float64)),
+        "calibration_error": calibration_error(probability, correct),
+        "sure": float(sure.mean()),
+        "accuracy_sure": float(correct[sure].mean()) if sure.any() else 1.0,
+        "wrong_sure": float((sure & ~correct).mean()),
     }
-    return metrics, sorted(predictions)
+    if not is_class.all():
+        others = split.probabilities[~is_class, : config.n_classes].max(axis=1)
+        metrics["none_sure"] = float((others >= calibration.sure).mean())
+    return metrics
+
+
+def measure_families(
+    split: Classified,
+    config: ClassifierConfig,
+    calibration: Calibration,
+    manifest: Manifest,
+    families: str,
+) -> dict[str, float]:
+    """Measures a classifier on letters in typeface families of one split, in `manifest`.
+
+    Returns:
+        accuracy, the mean over the families, and its 95 % interval accuracy_low and accuracy_high
+        (see `family_interval`); accuracy_STYLE, the mean over the families of a style, and of text
+        (serif, sans-serif, monospace); accuracy_pen, of letters of a pen. With images of no class,
+        none_sure_CASE is the share of those of a case that are sure.
+    """
+    outputs = split.probabilities[:, : config.n_classes]
+    correct, sure = outputs.argmax(axis=1) == split.labels, outputs.max(axis=1) >= calibration.sure
+    rows = [manifest[name] for name in split.filenames]
+    kept = [
+        (row["style"], row["family"], f"{row['typeface']}/{row['case']}/{label}", right)
+        for row, label, right in zip(rows, split.labels, correct, strict=True)
+        if row["families"] == families and label < config.n_classes
+    ]
+    styles, names, glyphs, rights = map(np.array, zip(*kept, strict=True))
+    pen = styles == "pen"
+    interval = family_interval(rights[~pen], names[~pen], glyphs[~pen], seed=config.data_seed)
+    metrics = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), interval, strict=True))
+    groups = {style: styles == style for style in sorted(set(styles))}
+    groups["text"] = np.isin(styles, ("serif", "sans-serif", "monospace"))
+    for style, members in groups.items():
+        means = [rights[members & (names == name)].mean() for name in set(names[members])]
+        metrics[f"accuracy_{style.replace('-', '_')}"] = float(np.mean(sorted(means)))
+    none = [(rows[i]["case"], sure[i]) for i in np.flatnonzero(split.labels == config.n_classes)]
+    for case in sorted({case for case, _ in none}):
+        metrics[f"none_sure_{case}"] = float(np.mean([s for c, s in none if c == case]))
+    return metrics
 
 
 def evaluate_splits(
@@ -70,32 +162,46 @@ def evaluate_splits(
     records: Path,
     results: Path,
     splits: Sequence[str] = ("test",),
+    manifest: Manifest | None = None,
 ) -> None:
-    """Writes a classifier's metrics.json, and predictions.csv for the split "test", to `results`.
+    """Writes metrics.json, calibration.json and, for the split "test", predictions.csv to `results`.
 
-    Other splits add their name: accuracy_unseen, accuracy_unseen_low, predictions_unseen.csv.
+    Other splits add their name: accuracy_unseen, accuracy_unseen_low, predictions_unseen.csv. The
+    calibration is fitted on the split "validation" if `splits` has it. With a manifest, predictions
+    have its DESCRIPTION, and the accuracy of all splits but "test" is the mean over their families.
 
     Raises:
         FileNotFoundError: the records are missing.
-        PipelineError: weights or records are damaged or do not fit the config, or the split "test"
-            does not have config.n_test_samples examples. Nothing is written.
+        PipelineError: weights or records are damaged or do not fit the config. Nothing is written.
     """
     classifier = build_classifier(config)
     load_weights(classifier, weights)
+    classified = {split: classify_split(classifier, config, records / split) for split in splits}
+    calibration = Calibration()
+    if "validation" in classified:
+        _, labels, probabilities = classified["validation"]
+        calibration = fit_calibration(probabilities, labels, config.n_classes)
     metrics: dict[str, float] = {}
-    tables: dict[str, list[Prediction]] = {}
-    for split in splits:
-        suffix = "" if split == "test" else f"_{split}"
-        values, predictions = evaluate(classifier, config, records / split, suffix)
-        if split == "test" and len(predictions) != config.n_test_samples:
-            raise PipelineError(
-                f"{records / split}: expected {config.n_test_samples} examples "
-                f"(got {len(predictions)}). Delete the folder and run `dvc repro`"
-            )
-        metrics |= values
-        tables[f"predictions{suffix}.csv"] = predictions
-        accuracy = values[f"accuracy{suffix}"]
-        print(f"{records / split}: accuracy {accuracy:.2%} of {len(predictions)}")
-    for name, predictions in tables.items():
-        write_csv(results / name, Prediction._fields, predictions)
+    tables: dict[str, list[tuple[object, ...]]] = {}
+    for name, raw in classified.items():
+        split, suffix = raw.calibrated(calibration), "" if name == "test" else f"_{name}"
+        values = measure_split(split, config, calibration)
+        if manifest and name != "test":
+            values |= measure_families(split, config, calibration, manifest, name)
+        metrics |= {_suffixed(key, suffix): value for key, value in values.items()}
+        tables[f"predictions{suffix}.csv"] = [
+            (*row, *((manifest[row.filename][key] for key in DESCRIPTION) if manifest else ()))
+            for row in list_predictions(split, config)
+        ]
+        print(f"{records / name}: accuracy {values['accuracy']:.2%} of {len(split.labels)}")
+    header = Prediction._fields + (DESCRIPTION if manifest else ())
+    for file, rows in tables.items():
+        write_csv(results / file, header, rows)
+    write_calibration(results / "calibration.json", calibration)
     write_json(results / "metrics.json", metrics)
+
+
+def _suffixed(key: str, suffix: str) -> str:
+    """Adds the split's name: loss becomes loss_unseen, accuracy_low becomes accuracy_unseen_low."""
+    first, _, rest = key.partition("_")
+    return f"{first}{suffix}_{rest}" if rest and first == "accuracy" else f"{key}{suffix}"

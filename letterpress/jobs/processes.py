@@ -23,7 +23,7 @@ HIDDEN = True if multiprocessing.parent_process() else None
 def local_map(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:
     """Calls function(*arguments) for each of `calls`, in one process per core.
 
-    The function is one at the top level of a module. The processes are spawned, not forked, and end
+    The function is at the top level of a module. The processes are spawned, not forked, and end
     with this one. At most two calls per process are in flight ahead of the next result.
 
     Yields:

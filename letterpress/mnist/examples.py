@@ -4,42 +4,60 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.jobs.shards import share
 from letterpress.mnist.idx import FILES, read_digits
 from letterpress.records.example import Example, Splits
 
-SPLITS = ("train", "test")
+SPLITS = ("train", "validation", "test")
 
 
 def draw_examples(
-    folder: Path, split: str, n: int, config: ClassifierConfig, shard: int
+    folder: Path, split: str, config: ClassifierConfig, shard: int = 0
 ) -> Iterator[Example]:
-    """Yields a shard's share of `n` examples of an MNIST split, drawn at random, in their order.
+    """Yields a shard's share of the examples of a split of SPLITS, in the order of MNIST's files.
+
+    Training and validation images are drawn at random from MNIST's training images, each split with
+    as many of a class as its share of them; test images are drawn from MNIST's test images.
 
     Raises:
-        PipelineError: the split has fewer than `n` examples, or see `read_digits`.
+        PipelineError: there are too few images, or see `read_digits`.
     """
-    images, labels = read_digits(folder, split)
-    if n > len(images):
+    source = "t10k" if split == "test" else "train"
+    images, labels = read_digits(folder, source)
+    sizes = [config.n_test_samples]
+    if source == "train":
+        sizes = [config.n_train_samples, config.n_validation_samples]
+    if sum(sizes) > len(images):
         raise PipelineError(
-            f"{folder}: expected at least {n} {split} images (got {len(images)}). "
-            "Lower n_train_samples or n_test_samples"
+            f"{folder}: expected at least {sum(sizes)} {source} images (got {len(images)}). "
+            "Lower n_train_samples, n_validation_samples or n_test_samples"
         )
-    drawn = sorted(random.Random(config.seed).sample(range(len(images)), n))
-    for place in share(n, shard, config.n_shards):
-        index = drawn[place]
-        yield Example(images[index, :, :, None], int(labels[index]), f"{split}/{index:05d}")
+    drawn = _in_proportion(labels, config.data_seed)
+    first = config.n_train_samples if split == "validation" else 0
+    chosen = sorted(drawn[first : first + getattr(config, f"n_{split}_samples")])
+    for place in share(len(chosen), shard, config.n_shards):
+        index = chosen[place]
+        yield Example(images[index, :, :, None], int(labels[index]), f"{source}/{index:05d}")
+
+
+def _in_proportion(labels: npt.NDArray[np.uint8], seed: int) -> list[int]:
+    """Returns all indices in a random order in which each stretch has each class in proportion."""
+    shuffled = np.array(random.Random(seed).sample(range(len(labels)), len(labels)))
+    rank = np.empty(len(labels))
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels[shuffled] == label)
+        rank[own] = (np.arange(len(own)) + 0.5) / len(own)
+    return [int(index) for index in shuffled[np.argsort(rank, kind="stable")]]
 
 
 def read_shard(config: ClassifierConfig, shard: int, files: tuple[Path, ...]) -> Splits:
     """Returns the examples of each split in a shard; see `write_shards`."""
-    folder = files[0].parent
-    return {
-        "train": draw_examples(folder, "train", config.n_train_samples, config, shard),
-        "test": draw_examples(folder, "t10k", config.n_test_samples, config, shard),
-    }
+    return {split: draw_examples(files[0].parent, split, config, shard) for split in SPLITS}
 
 
 def list_sources(raw: Path, config: ClassifierConfig) -> list[tuple[Path, ...]]:

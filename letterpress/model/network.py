@@ -31,7 +31,7 @@ def build_classifier(config: ClassifierConfig) -> Any:
 
     Returns:
         A model from images, float32 0..1 [batch, image_height, image_width, n_channels], to
-        probabilities, float32 [batch, n_classes], each row of sum 1.
+        probabilities, float32 [batch, n_outputs], each row of sum 1.
     """
     keras.config.set_dtype_policy(config.dtype_policy)
     layers = [
@@ -42,6 +42,6 @@ def build_classifier(config: ClassifierConfig) -> Any:
         keras.layers.Dense(128, activation="relu"),
         keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
         keras.layers.Dropout(config.dense_dropout),
-        keras.layers.Dense(config.n_classes, activation="softmax", dtype="float32"),
+        keras.layers.Dense(config.n_outputs, activation="softmax", dtype="float32"),
     ]
     return keras.Sequential(layers, name="classifier")

@@ -17,7 +17,7 @@ def load_weights(model: Any, path: Path) -> None:
         PipelineError: the file is missing or damaged, or its weights are not exactly the model's.
     """
     if not path.is_file():
-        raise PipelineError(f"{path}: missing. Run `dvc pull` or `dvc repro`")
+        raise PipelineError(f"{path}: missing. Run `dvc repro`, or `dvc pull` if there is a remote")
     try:
         # Keras ignores surplus arrays in the file, so compare all names and shapes first.
         with tempfile.TemporaryDirectory() as folder:

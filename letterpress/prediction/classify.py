@@ -12,11 +12,9 @@ from PIL import Image
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
+from letterpress.evaluation.calibration import Calibration
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
-
-SURE = 0.9
-"""The default probability from which a guess is sure. A sure guess can still be wrong."""
 
 
 class Guess(NamedTuple):
@@ -40,28 +38,31 @@ class Answer(NamedTuple):
         """Whether the image most probably shows none of the classes."""
         return self.none > 0.5
 
-    def is_sure(self, least: float = SURE) -> bool:
+    def is_sure(self, least: float) -> bool:
         """Whether the first guess has at least this probability."""
         return not self.is_none and self.guesses[0].probability >= least
 
 
-def classify(classifier: Any, images: Floats, config: ClassifierConfig) -> list[Answer]:
-    """Returns an answer for each image that `prepare` made.
-
-    The first outputs are the named classes; if there is one more, its class is "none of these".
-    """
-    n = len(config.class_names)
+def classify(
+    classifier: Any, images: Floats, config: ClassifierConfig, calibration: Calibration
+) -> list[Answer]:
+    """Returns an answer for each image that `prepare` made."""
+    n = config.n_classes
     return [
         Answer(
             [Guess(config.class_names[label], float(row[label])) for label in np.argsort(-row[:n])],
             float(row[n:].sum()),
         )
-        for row in classifier.predict_on_batch(images)  # [n_classes, or one more]
+        for row in calibration.apply(classifier.predict_on_batch(images))  # [n_outputs]
     ]
 
 
 def classify_files(
-    names: Iterable[str], config: ClassifierConfig, weights: Path, each: bool = False
+    names: Iterable[str],
+    config: ClassifierConfig,
+    weights: Path,
+    calibration: Calibration,
+    each: bool = False,
 ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
     """Yields each file's name with an answer per character, or the reason why there is none.
 
@@ -82,7 +83,9 @@ def classify_files(
 
             classifier = build_classifier(config)
             load_weights(classifier, weights)
-        answers = iter(classify(classifier, np.stack(images), config) if images else [])
+        answers = iter(
+            classify(classifier, np.stack(images), config, calibration) if images else []
+        )
         for name, found in zip(batch, pictures, strict=True):
             if isinstance(found, PipelineError):
                 yield name, found

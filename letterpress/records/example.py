@@ -14,7 +14,7 @@ class Example(NamedTuple):
     image: npt.NDArray[np.uint8]
     """uint8 0..255 [height, width, channels]."""
     label: int
-    """0 .. n_classes - 1."""
+    """0 .. n_classes - 1, or n_classes for an image of no class."""
     filename: str
     """The image's name in its source."""
 

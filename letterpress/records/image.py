@@ -74,7 +74,7 @@ def open_image(name: str, content: bytes) -> Iterator[Image.Image]:
     """Opens an image file. Decodes no pixels until they are used inside the `with` block.
 
     Raises:
-        PipelineError: not an image, too large, or damaged, then or when its pixels are decoded.
+        PipelineError: not an image, too large, or damaged (perhaps only noticed in the block).
     """
     try:
         with warnings.catch_warnings():

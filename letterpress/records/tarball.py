@@ -1,7 +1,8 @@
 """Reads a tar file of labelled images: one folder per class, one file per image.
 
     a/00000.png, a/00001.png, b/00000.png ...    class/name, in any order, in any format of Pillow's
-    manifest.csv                                 file,typeface,family,style,case; optional
+    none/00000.png                               images of no class, if config.none_share > 0
+    manifest.csv                                 file, and what describes it; optional
 
 It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed form (NFC). Files that
 macOS and Windows add to folders are skipped.
@@ -17,7 +18,7 @@ import tarfile
 import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 from random import Random
 from typing import IO, Any
@@ -32,7 +33,11 @@ from letterpress.jobs.shards import shard_paths, share
 from letterpress.records.example import Example, Splits, digest
 from letterpress.records.image import decode_image, open_image
 
-SPLITS = ("train", "test", "unseen")
+SPLITS = ("train", "validation", "test", "unseen")
+
+SETS = ("letters", "validation", "unseen")
+"""Folders of tar files. The first is split by the seed, the others belong to their split."""
+_SPLIT_BY_SEED = ("train", "validation", "test")
 
 _MOST_BYTES = 1 << 27
 """Bytes of a member: more than any image file has."""
@@ -138,7 +143,7 @@ def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str,
 
 def _labels(config: ClassifierConfig) -> dict[str, int]:
     """Returns the label of each class by its name in NFC, as file systems may decompose names."""
-    return {normalize("NFC", name): label for label, name in enumerate(config.class_names)}
+    return {normalize("NFC", name): label for label, name in enumerate(config.output_names)}
 
 
 def _problem(member: tarfile.TarInfo, name: str, labels: Collection[str]) -> str | None:
@@ -206,46 +211,53 @@ def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
 
 def split_files(
     tarball: Path, config: ClassifierConfig, shard: int = 0
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """Splits the image files of a shard at random by the seed, in equal numbers per class.
+) -> dict[str, npt.NDArray[np.bool_]]:
+    """Splits the image files of a shard at random by the data seed, in equal numbers per class.
 
     Returns:
-        For each file of `read_tarball`, in its order: whether it is for training, and whether it is
-        for the test, bool [n].
+        For "train", "validation" and "test": which files of `read_tarball`, in its order, bool [n].
 
     Raises:
         PipelineError: see `read_tarball`; a file is not an image, or a class has too few images.
     """
-    n_train, rest_train = divmod(config.n_train_samples, config.n_classes)
-    n_test, rest_test = divmod(config.n_test_samples, config.n_classes)
-    if rest_train or rest_test:
-        raise PipelineError(
-            f"params.yaml: {config.section}: n_train_samples and n_test_samples must be multiples "
-            f"of {config.n_classes} (got {config.n_train_samples} and {config.n_test_samples}). "
-            "Change them"
-        )
-    n_both = n_train + n_test
-    own = share(n_both, shard, config.n_shards)
-    n_own_train = own.stop * n_train // n_both - own.start * n_train // n_both
+    numbers = _per_class(config)
     labels = _labels(config)
     files: list[list[tuple[int, int]]] = [[] for _ in labels]  # digest and place, by label
     for place, (name, content) in enumerate(read_tarball(tarball, config)):
         with open_image(name, content):
             pass  # also of files that are not drawn: an error for every seed
         files[labels[name.partition("/")[0]]].append((digest(name.encode()), place))
-    train, test = np.zeros((2, sum(map(len, files))), np.bool_)
-    for class_name, found in zip(config.class_names, files, strict=True):
+    masks = np.zeros((len(numbers[0]), sum(map(len, files))), np.bool_)
+    for class_name, found, counts in zip(labels, files, numbers, strict=True):
+        own = share(sum(counts), shard, config.n_shards)
         if len(found) < len(own):
             raise PipelineError(
                 f"{tarball}: expected at least {len(own)} images of class {class_name} "
-                f"(got {len(found)}). Add images, or lower n_train_samples and n_test_samples"
+                f"(got {len(found)}). Add images, or lower n_train_samples, n_validation_samples "
+                "and n_test_samples"
             )
-        random = Random(f"{config.seed}/{class_name}/{shard}")
+        random = Random(f"{config.data_seed}/{class_name}/{shard}")
         # Sorted by digest, so that the order in the tar file does not matter.
         places = [place for _, place in random.sample(sorted(found), len(own))]
-        train[places[:n_own_train]] = True
-        test[places[n_own_train:]] = True
-    return train, test
+        # The sizes of all shards add up, and no share shrinks from one end to the next.
+        ends = (sum(counts[:i]) for i in range(len(counts) + 1))
+        cuts = [len(share(end, shard, config.n_shards)) for end in ends]
+        for mask, first, last in zip(masks, cuts, cuts[1:], strict=False):
+            mask[places[first:last]] = True
+    return dict(zip(_SPLIT_BY_SEED, masks, strict=True))
+
+
+def _per_class(config: ClassifierConfig) -> list[list[int]]:
+    """Returns the number of images of each class, then of none, in each of _SPLIT_BY_SEED."""
+    totals = [getattr(config, f"n_{split}_samples") for split in _SPLIT_BY_SEED]
+    if any(total % config.n_classes for total in totals):
+        raise PipelineError(
+            f"params.yaml: {config.section}: n_train_samples, n_validation_samples and "
+            f"n_test_samples must be multiples of {config.n_classes} "
+            f"(got {totals[0]}, {totals[1]} and {totals[2]}). Change them"
+        )
+    per_class = [[total // config.n_classes for total in totals]] * config.n_classes
+    return per_class + [[config.n_none(n) for n in totals]] * (config.n_outputs - config.n_classes)
 
 
 def read_examples(
@@ -266,17 +278,22 @@ def read_examples(
 
 
 def read_shard(config: ClassifierConfig, shard: int, tarballs: tuple[Path, ...]) -> Splits:
-    """Returns the examples of each split in a shard; see `write_shards`."""
-    letters, unseen = tarballs
-    train, test = split_files(letters, config, shard)
-    return {
-        "train": read_examples(letters, config, train),
-        "test": read_examples(letters, config, test),
-        "unseen": read_examples(unseen, config),
-    }
+    """Returns the examples of each split in a shard; see `write_shards`.
+
+    The validation split has images of the tar files "letters" and all of those "validation".
+    """
+    letters, validation, unseen = tarballs
+    masks = split_files(letters, config, shard)
+    splits = {name: read_examples(letters, config, mask) for name, mask in masks.items()}
+    splits["validation"] = chain(splits["validation"], read_examples(validation, config))
+    return {**splits, "unseen": read_examples(unseen, config)}
 
 
 def list_sources(raw: Path, config: ClassifierConfig) -> list[tuple[Path, ...]]:
     """Returns the tar files that each shard's examples are read from."""
-    tarballs = (shard_paths(raw / name, ".tar", config.n_shards) for name in ("letters", "unseen"))
-    return list(zip(*tarballs, strict=True))
+    return list(zip(*(list_tarballs(raw / name, config) for name in SETS), strict=True))
+
+
+def list_tarballs(folder: Path, config: ClassifierConfig) -> list[Path]:
+    """Returns the tar files of a folder, one per shard."""
+    return shard_paths(folder, ".tar", config.n_shards)

@@ -10,8 +10,8 @@ of the ImageNet records:
     image/width        int64   pixels
     image/channels     int64   1 or 3
     image/filename     bytes   the image's name in its source, unique in the split
-    image/class/label  int64   0 .. n_classes - 1
-    image/class/text   bytes   the name of the class
+    image/class/label  int64   0 .. n_classes - 1, or n_classes for an image of no class
+    image/class/text   bytes   the name of the class, or "none"
 
 Any tf.data program decodes an image with
 `tf.reshape(tf.io.decode_raw(e["image/encoded"], tf.uint8), (height, width, channels))`.
@@ -62,7 +62,7 @@ def write_shards(
         names: the names of the splits.
         read: returns a shard's examples by split; a function at the top of a module, for the jobs.
         sources: for each shard, the files that `read` gets.
-        config: image_shape and class_names.
+        config: image_shape and output_names.
         run: runs the jobs: `map_jobs` or `run_here`.
 
     Raises:
@@ -138,9 +138,9 @@ def _serialize(example: Example, config: ClassifierConfig) -> bytes:
             f"{filename}: expected an image of uint8 {list(config.image_shape)} "
             f"(got {image.dtype} {list(image.shape)}). Correct the image or params.yaml"
         )
-    if not 0 <= label < config.n_classes:
+    if not 0 <= label < config.n_outputs:
         raise PipelineError(
-            f"{filename}: expected a label from 0 to {config.n_classes - 1} (got {label}). "
+            f"{filename}: expected a label from 0 to {config.n_outputs - 1} (got {label}). "
             "Correct the label or n_classes"
         )
     values: dict[str, int | bytes] = {
@@ -151,7 +151,7 @@ def _serialize(example: Example, config: ClassifierConfig) -> bytes:
         "image/channels": image.shape[2],
         "image/filename": filename.encode(),
         "image/class/label": int(label),
-        "image/class/text": config.class_names[label].encode(),
+        "image/class/text": config.output_names[label].encode(),
     }
     features = {key: _feature(value) for key, value in values.items()}
     message = tf.train.Example(features=tf.train.Features(feature=features))

@@ -1,4 +1,4 @@
-"""Random affine changes of the training images."""
+"""Random changes of the training images: affine ones, and thicker or thinner lines."""
 
 import math
 from typing import Any
@@ -20,17 +20,21 @@ def augmented(batches: Any, config: ClassifierConfig, first_step: int = 0) -> An
 
 
 def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
-    """Rotates, shears, zooms and shifts each image about its center. New border pixels are 0.
+    """Rotates, shears, zooms and shifts each image about its center; thickens or thins its lines.
+
+    New border pixels are 0.
 
     Args:
         images: float32 0..1 [batch, height, width, channels].
         step: int64 scalar; the same step and config.seed give the same changes.
-        config: seed, and max_rotation, max_shift, max_zoom and max_shear, the limits of uniform
-            distributions around 0.
+        config: seed; max_rotation, max_shift, max_zoom and max_shear, the limits of uniform
+            distributions around 0; and thicken, the share of images whose lines change.
 
     Returns:
         float32 0..1 [batch, height, width, channels], bilinearly interpolated.
     """
+    if config.thicken:
+        images = _thicken(images, step, config)
     largest = (
         math.radians(config.max_rotation),
         config.max_shear,
@@ -55,3 +59,19 @@ def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
         [x_from_x, x_from_y, x_offset, y_from_x, y_from_y, y_offset, zeros, zeros], axis=1
     )
     return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear")
+
+
+def _thicken(images: Any, step: Any, config: ClassifierConfig) -> Any:
+    """Makes lines thicker (dilation), thinner (erosion) or softer (blur), each by a random degree.
+
+    The brightest pixel of each image becomes 1.
+    """
+    shape = 3, tf.shape(images)[0], 1, 1, 1
+    seed = tf.stack([config.seed + 2**32, step])
+    changes, kind, degree = tf.unstack(tf.random.stateless_uniform(shape, seed))
+    thicker = tf.nn.max_pool2d(images, 3, 1, "SAME")
+    thinner = 0.3 * images - 0.7 * tf.nn.max_pool2d(-images, 3, 1, "SAME")
+    softer = tf.nn.avg_pool2d(images, 3, 1, "SAME")
+    other = tf.where(kind < 1 / 3, thicker, tf.where(kind < 2 / 3, thinner, softer))
+    changed = images + tf.where(changes < config.thicken, degree, 0) * (other - images)
+    return tf.math.divide_no_nan(changed, tf.reduce_max(changed, (1, 2, 3), keepdims=True))

@@ -31,6 +31,8 @@ class Checkpoint:
         per_epoch = {id(variable) for variable in classifier.metrics_variables}
         self._variables = [v for v in classifier.variables if id(v) not in per_epoch]
         self._variables += classifier.optimizer.variables
+        self.best: list[Any] = []
+        """The classifier's weights after the best epoch, if the caller keeps them."""
         self._fingerprint = ""
         if self._path:
             code = sorted(Path(__file__).parents[1].rglob("*.py"))  # of the whole package
@@ -42,13 +44,15 @@ class Checkpoint:
             self._fingerprint = digest.hexdigest()
 
     def restore(self) -> list[dict[str, float]]:
-        """Restores the variables; returns accuracy and loss of each epoch so far, often none."""
+        """Restores the variables and `best`; returns the logs of each epoch so far, often none."""
         content = self._strategy.broadcast(self._read(self._path) if self._path else b"")
         if not content:
             return []
         with np.load(io.BytesIO(content), allow_pickle=False) as saved:
             for index, variable in enumerate(self._variables):
                 variable.assign(saved[str(index)])
+            n_best = sum(name.startswith("best") for name in saved.files)
+            self.best = [saved[f"best{index}"] for index in range(n_best)]
             return list(json.loads(str(saved["history"])))
 
     def _read(self, path: Path) -> bytes:
@@ -73,6 +77,7 @@ class Checkpoint:
         """Writes the file, replacing the previous epoch's."""
         if self._path:
             arrays: dict[str, Any] = {str(i): np.asarray(v) for i, v in enumerate(self._variables)}
+            arrays |= {f"best{index}": weight for index, weight in enumerate(self.best)}
             text = json.dumps(history)
             with replacing(self._path) as path:
                 np.savez(path, history=text, fingerprint=self._fingerprint, **arrays)

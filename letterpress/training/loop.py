@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras, tf
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
-from letterpress.records.read import read_lengths, reading, stream_batches
+from letterpress.records.read import load_batches, read_lengths, reading, stream_batches
 from letterpress.training.augmentation import augmented
 from letterpress.training.checkpoint import Checkpoint
 from letterpress.training.optimizer import build_optimizer
@@ -33,12 +33,12 @@ def train(
     features: Path | None = None,
     checkpoint: Path | None = None,
 ) -> Any:
-    """Trains a classifier on a split of records. Same arguments, same machine: same bits.
+    """Trains a classifier on records. Same arguments, same machine: same bits.
 
     Args:
         config: the architecture, the augmentation and the schedule.
-        records: the folder of a split with n_train_samples examples.
-        curves: a folder for DVCLive's learning curves: loss and accuracy per epoch.
+        records: a folder with the split "train" and, unless config needs none, "validation".
+        curves: a folder for DVCLive's learning curves: loss and accuracy per epoch and split.
         features: a parent pipeline's feature weights, loaded if config.pretrained_features.
         checkpoint: a .npz file for the state after each epoch. A killed training resumes from it.
 
@@ -57,8 +57,8 @@ def train(
     tf.config.experimental.enable_op_determinism()
     with reading(records), strategy.reporting_lost_workers():
         with strategy.distribution.scope():
-            classifier = _untrained(config, features)
-        inputs = [config, *map(Path, read_lengths(records))]
+            classifier = _untrained(config, features, _steps_per_epoch(config, records))
+        inputs = [config, *map(Path, read_lengths(records / "train"))]
         inputs += [features] if config.pretrained_features else []
         state = Checkpoint(checkpoint, strategy, classifier, inputs)
         with _live(curves) if strategy.is_chief else nullcontext() as live:
@@ -66,7 +66,7 @@ def train(
             strategy.prepare(classifier)
             for logs in history:
                 _log(live, logs)
-            for logs in _epochs(classifier, config, records, strategy, len(history)):
+            for logs in _epochs(classifier, config, records, strategy, history):
                 _log(live, logs)
                 if not math.isfinite(logs["loss"]):
                     raise PipelineError(
@@ -74,16 +74,24 @@ def train(
                         "Lower learning_rate"
                     )
                 history.append(logs)
+                if config.keep == "best" and _best_epoch(history) == len(history):
+                    state.best = classifier.get_weights()
                 state.save(history)
         state.remove()
     if not strategy.is_chief:
         sys.exit()
     trained = build_classifier(config)  # without the optimizer, which would triple the file
-    trained.set_weights(classifier.get_weights())
+    trained.set_weights(state.best or classifier.get_weights())
     return trained
 
 
-def _untrained(config: ClassifierConfig, features: Path | None) -> Any:
+def _best_epoch(history: Sequence[dict[str, float]]) -> int:
+    """Returns the number of the epoch with the lowest validation loss, from 1; 0 before any."""
+    losses = [logs["validation_loss"] for logs in history]
+    return losses.index(min(losses)) + 1 if losses else 0
+
+
+def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) -> Any:
     """Builds and compiles the classifier, with its parent's features if the config says so."""
     classifier = build_classifier(config)
     extractor = classifier.get_layer("features")
@@ -101,7 +109,7 @@ def _untrained(config: ClassifierConfig, features: Path | None) -> Any:
         )
     extractor.trainable = not config.freeze_features
     classifier.compile(
-        build_optimizer(config, _steps_per_epoch(config) * config.n_epochs),
+        build_optimizer(config, n_steps * config.n_epochs),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
@@ -110,14 +118,24 @@ def _untrained(config: ClassifierConfig, features: Path | None) -> Any:
 
 
 def _epochs(
-    classifier: Any, config: ClassifierConfig, records: Path, strategy: Strategy, n_done: int
+    classifier: Any,
+    config: ClassifierConfig,
+    records: Path,
+    strategy: Strategy,
+    history: Sequence[dict[str, float]],
 ) -> Iterator[dict[str, float]]:
-    """Trains the remaining epochs; yields accuracy and loss of each, averaged over all workers."""
+    """Trains the epochs after those in `history`, to which the caller adds what this yields.
+
+    Yields:
+        Accuracy and loss of an epoch, averaged over all workers, and those on the validation split.
+    """
     distribution = strategy.distribution
-    n_steps = _steps_per_epoch(config)
-    stream = augmented(stream_batches(records, config), config, n_done * n_steps)
+    n_steps = _steps_per_epoch(config, records)
+    stream = stream_batches(records / "train", config)
+    stream = augmented(stream, config, len(history) * n_steps)
     # One endless iterator: creating one per epoch can take half as long as the epoch.
     batches = iter(strategy.own_rows(stream).prefetch(tf.data.AUTOTUNE))
+    validation = _load_validation(records / "validation", config)
 
     @tf.function  # type: ignore[untyped-decorator]
     def run_steps(batches: Any, n: Any) -> None:
@@ -125,11 +143,19 @@ def _epochs(
             distribution.run(classifier.train_step, args=(next(batches),))
 
     @tf.function  # type: ignore[untyped-decorator]
+    def validate() -> Any:
+        return distribution.reduce(
+            "MEAN", distribution.run(_measure, (classifier, validation)), axis=None
+        )
+
+    @tf.function  # type: ignore[untyped-decorator]
     def measure() -> Any:
         means = distribution.run(classifier.get_metrics_result)
         return {name: distribution.reduce("MEAN", mean, axis=None) for name, mean in means.items()}
 
-    for epoch in range(n_done + 1, config.n_epochs + 1):
+    for epoch in range(len(history) + 1, config.n_epochs + 1):
+        if config.patience and epoch - 1 - _best_epoch(history) >= config.patience:
+            return
         classifier.reset_metrics()
         title = f"Epoch {epoch}/{config.n_epochs}"
         hidden = None if strategy.is_chief else True  # None hides it unless a terminal shows it
@@ -139,13 +165,41 @@ def _epochs(
                 run_steps(batches, tf.constant(n))
                 bar.update(n)
         logs = {name: float(value) for name, value in measure().items()}
+        if validation is not None:
+            accuracy, loss = map(float, validate())
+            logs |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if strategy.is_chief:
-            print(f"{title}: accuracy {logs['accuracy']:.4f}, loss {logs['loss']:.4f}", flush=True)
+            shown = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in logs.items()]
+            print(f"{title}: {', '.join(shown)}", flush=True)
         yield logs
 
 
-def _steps_per_epoch(config: ClassifierConfig) -> int:
-    return math.ceil(config.n_train_samples / config.batch_size)
+def _load_validation(records: Path, config: ClassifierConfig) -> Any:
+    """Loads the validation split; None if there is none and the config needs none."""
+    if records.exists():
+        return load_batches(records, config).cache()
+    if config.keep == "best" or config.patience:
+        raise PipelineError(
+            f"{records}: missing, but keep is best or patience is above 0. Write a validation "
+            "split, or set keep: last and patience: 0"
+        )
+    return None
+
+
+def _measure(classifier: Any, batches: Any) -> Any:
+    """Returns accuracy and mean cross-entropy (nats) of a classifier: float32 [2]."""
+    total, n = tf.zeros(2), tf.constant(0.0)
+    for images, labels, _ in batches:
+        probabilities = classifier(images, training=False)
+        correct = tf.cast(tf.argmax(probabilities, axis=1) == labels, tf.float32)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, probabilities)
+        total += tf.stack([tf.reduce_sum(correct), tf.reduce_sum(losses)])
+        n += tf.cast(tf.size(labels), tf.float32)
+    return total / n
+
+
+def _steps_per_epoch(config: ClassifierConfig, records: Path) -> int:
+    return math.ceil(sum(read_lengths(records / "train").values()) / config.batch_size)
 
 
 def _live(curves: Path) -> Live:
@@ -158,6 +212,6 @@ def _live(curves: Path) -> Live:
 def _log(live: Live | None, logs: dict[str, float]) -> None:
     if live is None:  # not the chief
         return
-    for name in ("accuracy", "loss"):
-        live.log_metric(name, round(logs[name], 6))
+    for name, value in logs.items():
+        live.log_metric(name, round(value, 6))
     live.next_step()

@@ -62,7 +62,7 @@ class MultiWorkerStrategy(Strategy):
             ) from error
         if self.distribution.num_replicas_in_sync != self.n_workers:
             raise PipelineError(
-                f"worker {index}: has several GPUs. Set CUDA_VISIBLE_DEVICES to one"
+                f"worker {index}: several GPUs are visible. Set CUDA_VISIBLE_DEVICES to one"
             )
 
     def prepare(self, model: Any) -> None:

@@ -1,6 +1,6 @@
 """The params of the transfer curve."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Le, Len
 from pydantic import AfterValidator
@@ -9,10 +9,13 @@ from letterpress.core.config import Count
 from letterpress.core.params import Params
 
 
-def _without_duplicates(numbers: list[int]) -> list[int]:
-    if len(set(numbers)) < len(numbers):
+def _without_duplicates(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
         raise ValueError("should have no duplicates")
-    return numbers
+    return values
+
+
+_UNIQUE = AfterValidator(_without_duplicates)
 
 
 class TransferConfig(Params):
@@ -20,10 +23,14 @@ class TransferConfig(Params):
 
     inherits_root: ClassVar[bool] = False
 
-    labels_per_class: Annotated[list[Count], Len(1), AfterValidator(_without_duplicates)]
+    starts: Annotated[list[Literal["scratch", "pretrained", "frozen"]], Len(1), _UNIQUE]
+    """Random weights; the parent's features; the parent's features, not trained further."""
+    labels_per_class: Annotated[list[Count], Len(1), _UNIQUE]
     """Training letters per class. The curve has one point per number and start."""
-    n_unseen_per_class: Count
-    """Unseen letters per class on which the accuracy is measured."""
+    split: Literal["validation", "unseen"]
+    """Where the accuracy is measured. Choose the values below on validation."""
+    n_test_per_class: Count
+    """Letters per class of that split: the first ones, which are in typefaces, not of a pen."""
     n_seeds: Annotated[int, Ge(2)]
     """Trainings per point. Each seed gives other random weights and chooses other letters."""
     n_steps: Count

@@ -1,4 +1,4 @@
-"""Measures accuracy by labels per class from three starts, what the features gain, and plots it."""
+"""Measures and plots accuracy by labels per class for each start, and the gain from features."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,8 +15,6 @@ from letterpress.core.files import replacing
 from letterpress.jobs.processes import local_map
 from letterpress.transfer.config import TransferConfig
 
-STARTS = ("scratch", "pretrained", "frozen")
-"""Random weights; the parent's features; the parent's features, not trained further."""
 GAIN = ("transfer_gain", "transfer_gain_low", "transfer_gain_high")
 
 
@@ -35,7 +33,7 @@ def measure_points(
     config: ClassifierConfig, transfer: TransferConfig, records: Path, features: Path
 ) -> list[Point]:
     """Trains from each start, with each seed, on each number of labels, in parallel processes."""
-    runs = [(start, seed) for seed in range(transfer.n_seeds) for start in STARTS]
+    runs = [(start, seed) for seed in range(transfer.n_seeds) for start in transfer.starts]
     calls = [(config, transfer, records, features, *run) for run in runs]
     trained = tqdm(local_map(_measure, calls), "trainings", len(calls), disable=None)
     return [
@@ -61,6 +59,8 @@ def transfer_gains(points: Sequence[Point]) -> dict[str, Mapping[str, float]]:
     accuracy = {(p.labels_per_class, p.start, p.seed): p.accuracy for p in points}
     seeds = sorted({p.seed for p in points})
     gains: dict[str, Mapping[str, float]] = {}
+    if not {"pretrained", "scratch"} <= {p.start for p in points}:
+        return gains
     for n in sorted({p.labels_per_class for p in points}):
         gained = [accuracy[n, "pretrained", s] - accuracy[n, "scratch", s] for s in seeds]
         gains[f"labels_{n}"] = dict(zip(GAIN, mean_interval(gained), strict=True))
@@ -80,7 +80,7 @@ def plot_points(target: Path, points: Sequence[Point]) -> None:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.add_subplot()
     numbers = sorted({point.labels_per_class for point in points})
-    for start in STARTS:
+    for start in sorted({point.start for point in points}, reverse=True):
         samples = [[p.accuracy for p in points if p[:2] == (n, start)] for n in numbers]
         means, lows, highs = zip(*map(mean_interval, samples), strict=True)
         axes.plot(numbers, means, marker="o", label=start)

@@ -5,31 +5,41 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.typefaces import draw_letter, find_typefaces
 from letterpress.core.files import replacing
 from letterpress.core.tensorflow import tf
+from letterpress.evaluation.calibration import read_calibration
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
-from letterpress.prediction.classify import SURE
 from letterpress.prediction.picture import ink_size
 from letterpress.web.tfjs import write_layers_model
 
 
 def draw_golden(config: AsciiLetterConfig) -> npt.NDArray[np.uint8]:
     """Draws a capital of each class: uint8 0..255 [n_classes, image_height, image_width, 1]."""
-    typeface, shape = find_typefaces()[0][0], (config.image_height, config.image_width)
-    capitals = [name.upper() for name in config.class_names]
-    letters = [draw_letter(name, typeface, config.letter_size, shape) for name in capitals]
+    font, size = ImageFont.load_default(ink_size(config)), (config.image_width, config.image_height)
+    letters = []
+    for name in config.class_names:
+        letters.append(Image.new("L", size))
+        center = size[0] / 2, size[1] / 2
+        ImageDraw.Draw(letters[-1]).text(center, name.upper(), 255, font, anchor="mm")
     return np.stack([np.asarray(letter) for letter in letters])[..., np.newaxis]
 
 
-def export(config: AsciiLetterConfig, weights: Path, target: Path) -> None:
-    """Writes a folder of model.json, weights.bin and golden.json (images and probabilities)."""
+def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: Path) -> None:
+    """Writes a folder of model.json, weights.bin and golden.json (images and probabilities).
+
+    The page applies the calibration, as `classify` does; golden.json has uncalibrated outputs.
+    """
     classifier = build_classifier(config)
     load_weights(classifier, weights)
-    metadata = {"classes": config.class_names, "inkSize": ink_size(config), "sure": SURE}
+    metadata = {
+        "classes": config.class_names,
+        "inkSize": ink_size(config),
+        **read_calibration(calibration)._asdict(),
+    }
     images = draw_golden(config)
     tf.config.experimental.enable_op_determinism()
     probabilities = classifier.predict_on_batch(images.astype(np.float32) / 255)

@@ -6,8 +6,10 @@ from tests.core.test_config import Limits, assert_limits
 LIMITS: Limits = {
     "n_classes": ((2, 26), (1, 27, 26.0)),
     "n_images_per_class": ((1,), (0, 2.0)),
+    "n_validation_per_class": ((1,), (0, None)),
     "n_unseen_per_class": ((1,), (0, "4")),
-    "unseen_families": ((["Lato"],), ([], "Lato", ["Lato", 7])),
+    "pen_share": ((0, 0.99), (-0.1, 1)),
+    "script_share": ((0, 0.99), (-0.1, 1)),
     "letter_size": ((8, 512), (7, 513, True)),
     "off_center": ((0, 16), (-0.1, 16.1, float("nan"), "2")),
 }

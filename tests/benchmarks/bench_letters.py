@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from letterpress.ascii_letter import typefaces
+from letterpress.ascii_letter import pen, typefaces
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import draw_tarballs
 from tests.benchmarks.conftest import Measuring
 from tests.benchmarks.networks import seconds_of
 from tests.conftest import ROOT
+
+TYPEFACES = ROOT / "data/typefaces"
 
 
 def test_letters(measuring: Measuring, tmp_path: Path) -> None:
@@ -24,14 +26,17 @@ def test_letters(measuring: Measuring, tmp_path: Path) -> None:
     plt.switch_backend("agg")
     from matplotlib.font_manager import FontProperties
 
-    font = FontProperties(fname=str(typefaces.find_typefaces()[0][0].path))
+    font = FontProperties(fname=str(typefaces.find_typefaces(TYPEFACES, "train")[0][0].path))
     config = AsciiLetterConfig.from_yaml(ROOT / "params.yaml")
-    n = config.n_classes * (config.n_images_per_class + config.n_unseen_per_class)
+    per_class = config.n_images_per_class + config.n_validation_per_class
+    per_class += config.n_unseen_per_class
+    n = round(config.n_classes * per_class * (1 + config.pen_share))
+    n += config.n_none(n)
 
     def build() -> None:
-        typefaces._font.cache_clear()
-        typefaces.draw_ink.cache_clear()
-        draw_tarballs(tmp_path / "raw", config)
+        for function in (typefaces._font, typefaces._em, typefaces.draw_ink, pen.skeleton):
+            function.cache_clear()
+        draw_tarballs(tmp_path / "raw", TYPEFACES, config)
 
     def draw_figures() -> None:
         """Draws each letter as a plain figure, cropped and scaled down, as the essay does."""

@@ -1,6 +1,7 @@
 """The cost of DVC and of its processes: compared with a plain script, and with nothing to do."""
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -15,9 +16,19 @@ from tests.conftest import ROOT, Params, copy_project, write_params
 
 QUICK: Params = {
     "n_epochs": 5,
-    "mnist": {"n_train_samples": 6400, "n_test_samples": 1000, "n_epochs": 1},
+    "mnist": {
+        "n_train_samples": 6400,
+        "n_validation_samples": 640,
+        "n_test_samples": 1000,
+        "n_epochs": 1,
+    },
     "transfer": {"labels_per_class": [1, 10], "n_seeds": 2, "n_steps": 20},
 }
+FETCHED = {
+    "fetch_mnist": ROOT / "data/mnist/raw",
+    "fetch_typefaces": ROOT / "data/typefaces",
+}
+TABLES = [f"letterpress/ascii_letter/typefaces.{suffix}" for suffix in ("csv", "sha256")]
 BARE = ROOT / "tests" / "benchmarks" / "bare.py"
 
 
@@ -49,26 +60,28 @@ def git(folder: Path, *words: str) -> None:
     subprocess.run(["git", *identity, *words], cwd=folder, check=True, capture_output=True)
 
 
-def copy_with_digits(folder: Path, quick: bool) -> Project:
-    """Copies the project; the copy fetches the digits from the original's folder."""
-    raw = ROOT / "data/mnist/raw"
-    assert raw.is_dir(), "data/mnist/raw is missing. Run `make repro` first"
+def copy_with_raw_data(folder: Path, quick: bool) -> Project:
+    """Copies the project; the copy fetches digits and typefaces from the original's folders."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    params["fetch_mnist"]["sources"] = [f"file:{raw}"]
+    for stage, raw in FETCHED.items():
+        assert raw.is_dir(), f"{raw} is missing. Run `make repro` first"
+        params[stage]["sources"] = [f"file:{raw}"]
     for key, value in QUICK.items() if quick else ():
         params[key] = params[key] | value if isinstance(value, dict) else value
     folder.mkdir()
     copy_project(folder, params)
+    for table in TABLES:  # instead of the tests' own
+        shutil.copy(ROOT / table, folder / table)
     project = Project(folder, params)
     git(folder, "init", "--quiet")
-    project.seconds("-m", "dvc", "repro", "fetch_mnist")
+    project.seconds("-m", "dvc", "repro", *FETCHED)
     git(folder, "add", "--all")
     git(folder, "commit", "--quiet", "-m", "Copy the project")
     return project
 
 
 def test_pipeline(measuring: Measuring, tmp_path: Path, quick: bool) -> None:
-    ours, bare = (copy_with_digits(tmp_path / name, quick) for name in ("ours", "bare"))
+    ours, bare = (copy_with_raw_data(tmp_path / name, quick) for name in ("ours", "bare"))
     measuring.ratio(
         "`dvc repro` of everything after the fetch / a bare script",
         lambda: ours.seconds("-m", "dvc", "repro"),

@@ -19,7 +19,7 @@ from tests.benchmarks.networks import seconds_of
 def _parts(config: MnistConfig, records: Path, curves: Path) -> dict[str, Measured]:
     """Parts of a training step; each function returns the seconds that its part takes per step."""
     n_steps = config.n_train_samples // config.batch_size
-    batch = next(iter(load_batches(records, config)))[:2]
+    batch = next(iter(load_batches(records / "train", config)))[:2]
     data = tf.data.Dataset.from_tensors(batch).repeat()
     model = networks.compiled(config)
     step = tf.function(networks.compiled(config).train_step)
@@ -35,7 +35,7 @@ def _parts(config: MnistConfig, records: Path, curves: Path) -> dict[str, Measur
     }
     for operation in networks.operations(config):
         parts[operation.name] = partial(seconds_of, operation.run, 20)
-    loader = stream_batches(records, config)
+    loader = stream_batches(records / "train", config)
     for name, batches in (
         ("loader alone", loader),
         ("loader and augmentation alone", augmented(loader, config)),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from letterpress.evaluation.metrics import evaluate
+from letterpress.evaluation.metrics import classify_split
 from letterpress.mnist.config import MnistConfig
 from letterpress.records.read import stream_batches
 from letterpress.training.loop import train
@@ -70,16 +70,17 @@ def test_accuracy_after_one_epoch(
         pytest.skip("a whole epoch is not quick")
     config = mnist_config.replace(n_epochs=1)
     classifier = train(config, RECORDS, tmp_path / "curves")
-    metrics, _ = evaluate(classifier, config, RECORDS.with_name("test"))
+    test = classify_split(classifier, config, RECORDS / "test")
+    accuracy = float((test.probabilities.argmax(axis=1) == test.labels).mean())
     what = "MNIST test accuracy after one epoch"
-    measuring.value(what, metrics["accuracy"], unit="", goals=(0.988, 0.991))
+    measuring.value(what, accuracy, unit="", goals=(0.988, 0.991))
 
 
 def test_loader(measuring: Measuring, mnist_config: MnistConfig, ours: Measured) -> None:
     n_batches = mnist_config.n_train_samples // mnist_config.batch_size
 
     def load() -> None:
-        for _ in stream_batches(RECORDS, mnist_config).take(n_batches):
+        for _ in stream_batches(RECORDS / "train", mnist_config).take(n_batches):
             pass
 
     load()

@@ -15,7 +15,7 @@ from letterpress.mnist.config import MnistConfig
 from letterpress.records.read import read_lengths
 from tests.conftest import ROOT
 
-RECORDS = ROOT / "data/mnist/tfrecords/train"
+RECORDS = ROOT / "data/mnist/tfrecords"
 
 Measured = Callable[[], float]
 """Does something once and returns the seconds that it takes, per step, per letter, ..."""
@@ -50,17 +50,17 @@ def config(mnist_config: MnistConfig, quick: bool) -> MnistConfig:
 
 @pytest.fixture
 def records(config: MnistConfig, tmp_path: Path) -> Path:
-    """A split with the first n_train_samples digits."""
+    """A folder with the first n_train_samples digits as its only split."""
     assert RECORDS.is_dir(), f"{RECORDS} is missing. Run `make repro` first"
-    folder = tmp_path / "train"
-    folder.mkdir()
+    folder = tmp_path / "tfrecords/train"
+    folder.mkdir(parents=True)
     (path,) = shard_paths(folder, ".tfrecord", 1)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        shards = list(read_lengths(RECORDS))
+        shards = list(read_lengths(RECORDS / "train"))
         for record in tf.data.TFRecordDataset(shards).take(config.n_train_samples):
             writer.write(record.numpy())
     write_json(folder / "lengths.json", {path.name: config.n_train_samples})
-    return folder
+    return folder.parent
 
 
 class Measuring:

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.drawing import draw_letters, write_tarball
-from letterpress.ascii_letter.typefaces import split_families
+from letterpress.ascii_letter.drawing import draw_set, write_tarball
+from letterpress.ascii_letter.typefaces import find_typefaces
 from letterpress.records.tarball import read_examples, split_files
 
 
@@ -29,11 +29,14 @@ def main(step: str, folder: Path, n: int) -> None:
     config = config.replace(  # large enough for a million different drawings
         image_height=48,
         image_width=48,
-        letter_size=24,
+        letter_size=16,
         off_center=16.0,
+        pen_share=0.0,
+        none_share=0.0,
         shuffle_buffer=2048,
         n_images_per_class=per_class,
         n_train_samples=n_train * config.n_classes,
+        n_validation_samples=0,
         n_test_samples=(per_class - n_train) * config.n_classes,
     )
     tarball = folder / "letters.tar"
@@ -43,14 +46,11 @@ def main(step: str, folder: Path, n: int) -> None:
     at_start = status("VmHWM")
     start = time.process_time()
     if step == "tarball":
-        seen, _ = split_families(config.unseen_families)
-        write_tarball(tarball, draw_letters(config, seen, per_class))
+        families = find_typefaces(Path("data/typefaces"), "train")
+        write_tarball(tarball, draw_set(config, "letters", families), "train")
     elif step == "records":
-        train, test = split_files(tarball, config)
-        splits = {
-            "train": read_examples(tarball, config, train),
-            "test": read_examples(tarball, config, test),
-        }
+        masks = split_files(tarball, config)
+        splits = {name: read_examples(tarball, config, mask) for name, mask in masks.items()}
         write_splits(folder / "tfrecords", splits, config)
     else:
         n_batches = config.n_train_samples // config.batch_size

@@ -43,7 +43,9 @@ def second_epoch(config: MnistConfig, records: Path, curves: Path) -> float:
 
 def in_memory(config: MnistConfig, records: Path) -> tuple[Any, Any]:
     """Returns all images, float32 0..1 [n, height, width, channels], and labels, int64 [n]."""
-    images, labels, _ = zip(*load_batches(records, config).as_numpy_iterator(), strict=True)
+    images, labels, _ = zip(
+        *load_batches(records / "train", config).as_numpy_iterator(), strict=True
+    )
     return np.concatenate(images), np.concatenate(labels)
 
 

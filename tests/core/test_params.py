@@ -89,8 +89,8 @@ CASES: list[tuple[type[Params], str, dict[str, Any] | str]] = [
     (Press, "section: other\npress: {}", "section is not a known key"),
     (Press, "volume: 4", "volume is not a known key. Remove it"),
     (Press, 'press: {3: 4, "a\\nb": 6}', "press.3 is not a known key. Remove it; press.a b is"),
-    (Press, "copies: 7\nscanner: {speed: 1}", "the section press: is missing or empty. Add it"),
-    (Press, "press: [copies]", "the section press: is missing or empty. Add it"),
+    (Press, "copies: 7\nscanner: {speed: 1}", "the section press is missing or empty. Add it"),
+    (Press, "press: [copies]", "the section press is missing or empty. Add it"),
     # The place of a bad value is the section, the root or the class.
     (Press, "press: {speed: 11}", "press.speed: Input should be less than or equal to 10 (got 11)"),
     (Press, f"press: {{ink: {'x' * 999}, speed: -1}}", "press.speed: Input should be greater than"),

@@ -153,12 +153,12 @@ def test_letters_and_records_are_the_same_bytes(
 ) -> None:
     for name, environment in (("local", LOCAL), ("cluster", cluster.environment)):
         copy_project(tmp_path / name, tiny_params | {"n_shards": 3})
-        for stage in ("build_ascii_tarball", "write_tfrecords ascii_letter"):
+        for stage in ("fetch_typefaces", "build_ascii_tarball", "write_tfrecords ascii_letter"):
             command = [sys.executable, "-m", *f"stages.{stage}".split()]
             subprocess.run(command, cwd=tmp_path / name, env=environment, check=True)
     made = contents(tmp_path / "cluster/data")
     assert made == contents(tmp_path / "local/data")
-    assert sum(name.endswith("-of-00003.tfrecord") for name in made) == 3 * 3
+    assert sum(name.endswith("-of-00003.tfrecord") for name in made) == 3 * 4
 
 
 def test_the_error_of_a_job_is_one_line_with_the_callers_paths(

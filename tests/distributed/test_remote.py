@@ -156,7 +156,7 @@ def test_clones_with_one_cache_never_write_through_links(reproduced: Path, tmp_p
         (clone.folder / FEATURES).unlink()  # without `dvc checkout`, DVC would train again
         assert stages_run(clone.run("dvc", "repro", "--dry", "train_mnist")) == ["train_mnist"]
         clone.run("dvc", "checkout")
-        apply_overrides(clone.folder / "params.yaml", ["seed=77"])
+        apply_overrides(clone.folder / "params.yaml", ["data_seed=77"])
     repro = ("dvc", "repro", "build_ascii_tarball")
     assert stages_run(first.run(*repro)) == ["build_ascii_tarball"]
     assert contents(second.folder / "data") == results
@@ -164,7 +164,7 @@ def test_clones_with_one_cache_never_write_through_links(reproduced: Path, tmp_p
     made = contents(second.folder / LETTERS)
     assert made == contents(first.folder / LETTERS) != contents(reproduced / LETTERS)
     # DVC removes outputs before a stage runs; without DVC, stages do not write through links either.
-    apply_overrides(first.folder / "params.yaml", ["seed=78"])
+    apply_overrides(first.folder / "params.yaml", ["data_seed=78"])
     first.run("python", "-m", "stages.build_ascii_tarball")
     assert contents(first.folder / LETTERS) != made
     assert contents(second.folder / LETTERS) == made

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 from letterpress.core.errors import PipelineError
-from letterpress.evaluation.metrics import Prediction, evaluate, evaluate_splits
+from letterpress.evaluation.calibration import Calibration, fit_calibration, read_calibration
+from letterpress.evaluation.metrics import (
+    Classified,
+    Prediction,
+    classify_split,
+    evaluate_splits,
+    list_predictions,
+    measure_families,
+    measure_split,
+)
+from letterpress.mnist.config import MnistConfig
 from letterpress.mnist.examples import draw_examples
 from letterpress.model.network import build_classifier
 from letterpress.records.read import load_batches
@@ -18,9 +28,15 @@ from tests.trained import Trained
 Result = tuple[dict[str, float], list[Prediction]]
 
 
+def evaluate(trained: Trained, records: Path) -> Result:
+    split = classify_split(trained.classifier, trained.config, records)
+    metrics = measure_split(split, trained.config, Calibration())
+    return metrics, list_predictions(split, trained.config)
+
+
 @pytest.fixture(scope="module")
 def result(trained: Trained) -> Result:
-    return evaluate(trained.classifier, trained.config, trained.test_records)
+    return evaluate(trained, trained.test_records)
 
 
 def test_metrics_and_predictions_agree_with_keras(trained: Trained, result: Result) -> None:
@@ -48,9 +64,9 @@ def test_the_order_of_the_records_and_the_batch_size_do_not_matter(
     trained: Trained, tmp_path: Path, result: Result
 ) -> None:
     config = trained.config.replace(batch_size=7)
-    examples = draw_examples(trained.folder / "raw", "t10k", 60, config, 0)
+    examples = draw_examples(trained.folder / "raw", "test", config)
     write_splits(tmp_path / "data", {"reversed": reversed(list(examples))}, config)
-    metrics, predictions = evaluate(trained.classifier, config, tmp_path / "data/reversed")
+    metrics, predictions = evaluate(trained, tmp_path / "data/reversed")
     assert metrics == pytest.approx(result[0], rel=1e-4)
     assert [p[:3] for p in predictions] == [p[:3] for p in result[1]]
 
@@ -65,11 +81,13 @@ def test_files_name_the_split_and_a_second_run_writes_the_same_bytes(
         runs.append({path.name: path.read_bytes().decode() for path in folder.iterdir()})
     files = runs[0]
     assert runs[1] == files
-    assert {*files} == {"metrics.json", "predictions.csv", "predictions_train.csv"}
+    tables = {"predictions.csv", "predictions_train.csv"}
+    assert {*files} == {"calibration.json", "metrics.json", *tables}
     metrics = json.loads(files["metrics.json"])
-    train, _ = evaluate(trained.classifier, trained.config, trained.train_records, "_train")
-    assert metrics == pytest.approx(result[0] | train, abs=1e-6)
-    assert {"accuracy_train", "accuracy_train_low", "loss_train"} < metrics.keys()
+    assert {k: metrics[k] for k in result[0]} == pytest.approx(result[0], abs=1e-6)
+    train, _ = evaluate(trained, trained.train_records)
+    for key, name in (("accuracy_low", "accuracy_train_low"), ("wrong_sure", "wrong_sure_train")):
+        assert metrics[name] == pytest.approx(train[key], abs=1e-6)
     header, *rows = files["predictions.csv"].split("\n")[:-1]
     assert header == "filename,actual,predicted,probability"
     assert rows == [",".join([*p[:3], str(round(p.probability, 4))]) for p in result[1]]
@@ -80,14 +98,14 @@ def test_an_evaluation_that_fails_writes_nothing(trained: Trained, tmp_path: Pat
     classifier = build_classifier(trained.config)
     classifier.weights[0].assign(np.full_like(classifier.weights[0], np.nan))
     classifier.save_weights(nan := tmp_path / "nan.weights.h5")
-    too_few = trained.config.replace(n_test_samples=61)
     for config, weights, message in [
         (trained.config, trained.features, r"features\.weights\.h5: not the weights"),
         (trained.config, nan, r"nan\.weights\.h5: .*contains NaN"),
-        (too_few, trained.weights, r"test: expected 61 examples \(got 60\)"),
+        (trained.config, trained.weights, "missing: no records|No such file"),
     ]:
-        with pytest.raises(PipelineError, match=message):
-            evaluate_splits(config, weights, trained.records, tmp_path / "new", ("train", "test"))
+        splits = ("train", "missing" if weights == trained.weights else "test")
+        with pytest.raises((PipelineError, FileNotFoundError), match=message):
+            evaluate_splits(config, weights, trained.records, tmp_path / "new", splits)
         assert not (tmp_path / "new").exists()
 
 
@@ -100,4 +118,68 @@ def test_damaged_and_empty_records_are_refused(trained: Trained, tmp_path: Path)
         ("data/empty", "no records"),
     ):
         with pytest.raises(PipelineError, match=f"{folder}: {message}"):
-            evaluate(trained.classifier, trained.config, tmp_path / folder)
+            evaluate(trained, tmp_path / folder)
+
+
+CONFIG = MnistConfig(n_classes=2, none_share=0.25)  # a third output: none
+SPLIT = Classified(
+    ["a", "b", "c", "d", "e", "f"],
+    np.array([0, 0, 1, 1, 2, 2]),
+    np.array(
+        [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7], [0, 0, 1], [0.8, 0, 0.2]],
+        np.float32,
+    ),
+)
+
+
+def test_images_of_no_class_count_only_as_sure_or_not() -> None:
+    metrics = measure_split(SPLIT, CONFIG, Calibration(sure=0.55))
+    assert metrics["accuracy"] == 0.75  # d is right: of the classes, its own is the most probable
+    assert [metrics["sure"], metrics["accuracy_sure"]] == pytest.approx([0.75, 2 / 3])
+    assert (metrics["wrong_sure"], metrics["none_sure"]) == (0.25, 0.5)
+    rows = [row[1:] for row in list_predictions(SPLIT, CONFIG)]
+    assert rows[3:5] == [("1", "1", pytest.approx(0.2)), ("none", "0", 0)]
+
+
+def test_accuracy_is_the_mean_over_the_families_of_the_split() -> None:
+    described = (
+        ("serif", "A", "unseen"),
+        ("serif", "B", "unseen"),
+        ("script", "C", "unseen"),
+        ("script", "C", "train"),
+        ("words", "none", "unseen"),
+        ("dots", "none", "unseen"),
+    )
+    manifest = {
+        name: {
+            "style": style,
+            "family": family,
+            "families": split,
+            "typeface": family,
+            "case": "new",
+        }
+        for name, (style, family, split) in zip(SPLIT.filenames, described, strict=True)
+    }
+    metrics = measure_families(SPLIT, CONFIG, Calibration(sure=0.55), manifest, "unseen")
+    assert metrics["accuracy"] == pytest.approx(2 / 3)
+    assert metrics["accuracy_low"] < metrics["accuracy"] < metrics["accuracy_high"]
+    assert (metrics["accuracy_serif"], metrics["accuracy_text"]) == (0.5, 0.5)
+    assert (metrics["accuracy_script"], metrics["none_sure_new"]) == (1, 0.5)
+
+
+def test_a_calibration_makes_probabilities_true_and_most_guesses_sure(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 2, (20_000, 3))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (random.random((len(true), 1)) > true.cumsum(axis=1)).sum(axis=1)
+    powers = true**2.5  # too sure: a temperature of 0.4
+    calibration = fit_calibration(
+        np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32), labels, 3
+    )
+    assert calibration.temperature == pytest.approx(2.5, rel=0.05)
+    best = calibration.apply(np.asarray(powers, np.float32)).max(axis=1)
+    assert np.mean(best >= calibration.sure) == pytest.approx(0.9, abs=0.01)
+    for content in ("", '{"temperature": 0, "sure": 1}'):
+        (tmp_path / "c.json").write_text(content)
+        with pytest.raises(PipelineError, match=r"c\.json: damaged"):
+            read_calibration(tmp_path / "c.json")

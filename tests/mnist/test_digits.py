@@ -9,7 +9,7 @@ import pytest
 
 from letterpress.core.errors import PipelineError
 from letterpress.mnist.config import MnistConfig
-from letterpress.mnist.examples import draw_examples
+from letterpress.mnist.examples import SPLITS, draw_examples
 from letterpress.mnist.idx import FILES, read_digits, read_idx
 from letterpress.records.example import Example
 from letterpress.records.read import load_batches
@@ -77,10 +77,13 @@ def digits(tmp_path: Path) -> Path:
     return tmp_path / "digits"
 
 
-def draw(folder: Path, split: str, n: int, seed: int = 1, n_shards: int = 1) -> list[Example]:
+CONFIG = MnistConfig(n_train_samples=30, n_validation_samples=20, n_test_samples=20)
+
+
+def draw(folder: Path, split: str, config: MnistConfig = CONFIG) -> list[Example]:
     """The examples of all shards."""
-    config = MnistConfig(seed=seed, n_shards=n_shards)
-    shards = [list(draw_examples(folder, split, n, config, i)) for i in range(n_shards)]
+    n, n_shards = getattr(config, f"n_{split}_samples"), config.n_shards
+    shards = [list(draw_examples(folder, split, config, i)) for i in range(n_shards)]
     assert {len(shard) for shard in shards} <= {n // n_shards, n // n_shards + 1}
     return [example for shard in shards for example in shard]
 
@@ -89,41 +92,47 @@ def indices(examples: list[Example]) -> list[int]:
     return [int(example.filename.partition("/")[2]) for example in examples]
 
 
-def test_a_whole_split_is_drawn_in_its_order(digits: Path) -> None:
-    for split, n in (("train", 50), ("t10k", 20)):
-        images, labels = read_digits(digits, split)
+def test_all_images_are_drawn_in_their_order(digits: Path) -> None:
+    for split, source, n in (("train", "train", 50), ("test", "t10k", 20)):
+        images, labels = read_digits(digits, source)
         assert labels.tolist() == [i % 10 for i in range(n)]
         assert [int(image[4:, 10].argmax()) // 2 for image in images] == labels.tolist()  # bars
-        examples = draw(digits, split, n)
-        assert [example.filename for example in examples] == [f"{split}/{i:05d}" for i in range(n)]
+        examples = draw(digits, split, CONFIG.replace(n_train_samples=50, n_validation_samples=0))
+        assert [example.filename for example in examples] == [f"{source}/{i:05d}" for i in range(n)]
         assert [example.label for example in examples] == labels.tolist()
         np.testing.assert_array_equal([example.image for example in examples], images[..., None])
 
 
-def test_a_part_of_a_split_is_drawn_at_random_by_the_seed_in_any_shards(digits: Path) -> None:
-    examples = draw(digits, "train", 10)
-    found = indices(examples)
-    assert len(found) == 10
-    assert found == sorted(set(found))
-    assert found != list(range(10))
+def test_training_and_validation_are_drawn_at_random_by_the_data_seed_in_any_shards(
+    digits: Path,
+) -> None:
+    """They share no image, and each has as many of a class as its share of the images."""
     images, labels = read_digits(digits, "train")
-    for example, index in zip(examples, found, strict=True):
-        assert example.label == labels[index]
-        np.testing.assert_array_equal(example.image[..., 0], images[index])
-    assert indices(draw(digits, "train", 10, seed=2)) != found
+    drawn = [draw(digits, split) for split in ("train", "validation")]
+    found = [indices(examples) for examples in drawn]
+    assert sorted(found[0] + found[1]) == list(range(50))
+    for examples, own, n in zip(drawn, found, (30, 20), strict=True):
+        assert own == sorted(own)
+        assert np.bincount(labels[own]).tolist() == [n // 10] * 10
+        for example, index in zip(examples, own, strict=True):
+            assert example.label == labels[index]
+            np.testing.assert_array_equal(example.image[..., 0], images[index])
+    assert indices(draw(digits, "train", CONFIG.replace(seed=2))) == found[0]
+    assert indices(draw(digits, "train", CONFIG.replace(data_seed=2))) != found[0]
     for n_shards in (2, 3, 7, 30):
-        assert indices(draw(digits, "train", 10, n_shards=n_shards)) == found
+        assert indices(draw(digits, "train", CONFIG.replace(n_shards=n_shards))) == found[0]
     with pytest.raises(PipelineError, match=r"at least 51 train images \(got 50\)"):
-        draw(digits, "train", 51)
+        draw(digits, "validation", CONFIG.replace(n_train_samples=31))
 
 
-def test_the_stage_writes_both_splits_or_keeps_the_older_records(project: Path) -> None:
+def test_the_stage_writes_the_splits_or_keeps_the_older_records(project: Path) -> None:
     write_digits(project / RAW)
     write_tfrecords.main("mnist")
-    for name, split, n in (("train", "train", 200), ("test", "t10k", 60)):
-        batches = load_batches(RECORDS / name, MnistConfig.from_yaml()).as_numpy_iterator()
-        found = [name for _, _, names in batches for name in names]
-        assert found == [f"{split}/{i:05d}".encode() for i in range(n)]
+    config = MnistConfig.from_yaml()
+    for split in SPLITS:
+        batches = load_batches(RECORDS / split, config).as_numpy_iterator()
+        found = [name.decode() for _, _, names in batches for name in names]
+        assert found == [example.filename for example in draw(RAW, split, config)]
     labels = RAW / "t10k-labels-idx1-ubyte"
     labels.write_bytes(labels.read_bytes()[:-1])
     before = contents(project)

@@ -30,8 +30,9 @@ from letterpress.records.image import decode_image
 from letterpress.records.tarball import read_examples, read_manifest, read_tarball, split_files
 
 SIDE = 8
+COUNTS: dict[str, Any] = {"n_train_samples": 12, "n_validation_samples": 3, "n_test_samples": 6}
 CONFIG = AsciiLetterConfig(
-    n_classes=3, n_train_samples=12, n_test_samples=6, image_height=SIDE, image_width=SIDE
+    n_classes=3, image_height=SIDE, image_width=SIDE, none_share=0.0, **COUNTS
 )
 
 
@@ -61,11 +62,12 @@ def classes(names: set[str]) -> Counter[str]:
 
 
 def split(tarball: Path, config: ClassifierConfig, shard: int = 0) -> list[set[str]]:
-    """The names of the training images and of the test images."""
+    """The names of the training, validation and test images."""
     masks = split_files(tarball, config, shard)
+    assert list(masks) == ["train", "validation", "test"]
     names = [name for name, _ in read_tarball(tarball, config)]
-    assert [len(mask) for mask in masks] == [len(names)] * 2
-    return [set(compress(names, mask)) for mask in masks]
+    assert [len(mask) for mask in masks.values()] == [len(names)] * 3
+    return [set(compress(names, mask)) for mask in masks.values()]
 
 
 def write_tar(files: Mapping[str, bytes], path: Path, mode: str = "w") -> Path:
@@ -155,8 +157,24 @@ def test_only_control_characters_and_broken_utf_8_are_refused_in_names(path: Pat
         assert refusal(path).startswith(f"{f'a/1{odd}2.png'!r} has a control character")
 
 
+def test_images_of_no_class_are_accepted_if_the_config_has_a_share_of_them(path: Path) -> None:
+    none = {f"none/{i}.png": encode(700 + i) for i in range(9)}
+    write_tar(FILES | none, path)
+    assert refusal(path).startswith("'none/0.png' is not a file in a class folder (expected a/ to")
+    config = CONFIG.replace(none_share=0.25)
+    assert config.output_names == ("a", "b", "c", "none")
+    labels = {example.filename: example.label for example in read_examples(path, config)}
+    assert labels == {name: ["a", "b", "c", "none"].index(name.split("/")[0]) for name in labels}
+    assert [classes(names)["none"] for names in split(path, config)] == [4, 1, 2]
+    write_tar(FILES | dict(list(none.items())[:6]), path)
+    with pytest.raises(PipelineError, match=r"at least 7 images of class none \(got 6\)"):
+        split_files(path, config)
+
+
 class _Accented(AsciiLetterConfig):
     n_classes: int = 2
+    none_share: float = 0.0
+    n_validation_samples: int = 0
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -170,7 +188,7 @@ def test_composed_and_decomposed_names_are_the_same(path: Path) -> None:
         write_tar(dict.fromkeys(names, PNG), path)
         labels = {e.filename: e.label for e in read_examples(path, config)}
         assert labels == {f"{n}/é{i}.png": label for label, n in enumerate("éö") for i in (0, 1)}
-        assert [mask.sum() for mask in split_files(path, config)] == [2, 2]
+        assert [len(names) for names in split(path, config)] == [2, 0, 2]
 
 
 def test_files_of_the_system_are_skipped(path: Path) -> None:
@@ -190,7 +208,7 @@ def test_a_text_among_the_images_is_refused_for_every_seed(path: Path) -> None:
     write_tar(FILES | {"b/notes.txt": b"mine"}, path)
     for seed in range(10):
         with pytest.raises(PipelineError, match=r"^b/notes.txt: not an image") as refused:
-            split_files(path, CONFIG.replace(seed=seed))
+            split_files(path, CONFIG.replace(data_seed=seed))
         assert "0x" not in str(refused.value)
 
 
@@ -299,6 +317,9 @@ def test_any_image_can_be_made_to_fit() -> None:
     wide = decode_image("b/0", encode(1, size=(64, 16)), CONFIG, fit=True)
     assert wide[:3].max() == wide[5:].max() == 0  # the aspect ratio is kept
     assert wide[3:5].min() > 0
+    Image.new("LA", (9, 9), (7, 0)).save(file := io.BytesIO(), "PNG")
+    with pytest.raises(PipelineError, match=r"^b/0: every pixel has the same colour"):
+        decode_image("b/0", file.getvalue(), CONFIG, fit=True)
 
 
 def to_png(image: Image.Image, **options: Any) -> bytes:
@@ -359,41 +380,43 @@ def test_a_damaged_tar_file_is_refused_even_if_enough_images_are_left(path: Path
 
 def test_each_class_has_the_same_share_of_each_split(path: Path) -> None:
     write_tar(FILES, path)
-    splits = [split(path, CONFIG.replace(seed=seed)) for seed in range(5)]
-    for train, test in splits:
-        assert classes(train) == {"a": 4, "b": 4, "c": 4}
-        assert classes(test) == {"a": 2, "b": 2, "c": 2}
-        assert not train & test
-    assert len({frozenset(train) for train, _ in splits}) == 5
-    golden = {"a/1.png", "a/3.png", "b/1.png", "b/5.png", "c/0.png", "c/7.png"}
+    splits = [split(path, CONFIG.replace(data_seed=seed)) for seed in range(5)]
+    for sets in splits:
+        for names, n in zip(sets, (4, 1, 2), strict=True):
+            assert classes(names) == {"a": n, "b": n, "c": n}
+        assert len(set().union(*sets)) == 3 * 7
+    assert len({frozenset(train) for train, *_ in splits}) == 5
+    assert split(path, CONFIG.replace(seed=7)) == split(path, CONFIG)
+    golden = {"a/1.png", "a/4.png", "b/0.png", "b/1.png", "c/0.png", "c/5.png"}
     for order in (list(FILES), random.Random(1).sample(sorted(FILES), len(FILES))):
         write_tar({name: FILES[name] for name in order}, path)
-        assert split(path, CONFIG.replace(seed=12345))[1] == golden  # on every machine
+        assert split(path, CONFIG)[2] == golden  # on every machine
 
 
 def test_the_shards_have_all_samples_of_each_class_in_total(tmp_path: Path) -> None:
     """There are more images than samples, and in 64 shards one or two images per class."""
+    counts = {"n_train_samples": 3 * 80, "n_validation_samples": 3 * 10, "n_test_samples": 3 * 20}
     for n_shards in (1, 7, 64):
-        config = CONFIG.replace(n_shards=n_shards, n_train_samples=3 * 80, n_test_samples=3 * 20)
-        both: list[Counter[str]] = [Counter(), Counter()]
+        config = CONFIG.replace(n_shards=n_shards, **counts)
+        totals: list[Counter[str]] = [Counter(), Counter(), Counter()]
         for shard in range(n_shards):
             numbers = share(113, shard, n_shards)
             names = [f"{name}/{i}.png" for i in numbers for name in config.class_names]
             tarball = write_tar(dict.fromkeys(names, PNG), tmp_path / f"{shard}.tar")
-            for total, half in zip(both, split(tarball, config, shard), strict=True):
-                assert len({classes(half)[name] for name in config.class_names}) == 1
-                total.update(half)
-        for total, n in zip(both, (80, 20), strict=True):
+            for total, part in zip(totals, split(tarball, config, shard), strict=True):
+                assert len({classes(part)[name] for name in config.class_names}) == 1
+                total.update(part)
+        for total, n in zip(totals, (80, 10, 20), strict=True):
             assert classes(set(total)) == dict.fromkeys(config.class_names, n)
             assert set(total.values()) == {1}
-        assert not both[0].keys() & both[1].keys()
+        assert sum(totals, Counter()).total() == 3 * 110 == len(set().union(*totals))
 
 
 def test_a_shard_is_split_in_its_own_way_and_too_few_images_are_refused(path: Path) -> None:
-    config = CONFIG.replace(n_shards=2, n_train_samples=24, n_test_samples=24)
+    config = CONFIG.replace(n_shards=2, n_train_samples=24, n_test_samples=21)
     write_tar(FILES, path)
     assert split(path, config, 0) != split(path, config, 1)
-    config = CONFIG.replace(n_shards=2, n_train_samples=48, n_test_samples=6)
+    config = CONFIG.replace(n_shards=2, n_train_samples=45, n_test_samples=6)
     with pytest.raises(PipelineError, match=r"at least 9 images of class a \(got 8\)"):
         split_files(path, config, 1)
     with pytest.raises(

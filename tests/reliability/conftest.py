@@ -9,28 +9,31 @@ from pathlib import Path
 import pytest
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.drawing import Letter, write_tarball
+from letterpress.ascii_letter.drawing import SETS, Letter, write_tarball
 from letterpress.jobs.shards import shard_paths
 from letterpress.mnist.config import MnistConfig
 from letterpress.model.network import build_classifier
 from stages import write_tfrecords
 from stages.build_ascii_tarball import RAW as LETTERS
+from stages.build_ascii_tarball import TYPEFACES
 from stages.fetch_mnist import RAW as DIGITS
 from stages.fine_tune_ascii import CLASSIFIER as LETTERS_CLASSIFIER
 from stages.train_mnist import CLASSIFIER, FEATURES
-from tests.conftest import Params, write_digits, write_params
+from tests.conftest import Params, copy_project, write_digits, write_typefaces
 from tests.core.test_files import contents
 from tests.records.test_tarball import SIDE, encode
 
-N_PER_CLASS, N_UNSEEN = 8, 2
+N_PER_CLASS = {"letters": 9, "validation": 1, "unseen": 2}
+DRAWN_IN = "Lato", "Lato", "serif", "small"
 Refusal = Callable[[str], str]
 
 
-def letters(n_per_class: int, first: int) -> list[Letter]:
-    """Images of noise, of the classes a, b and c."""
+def letters(folder: str) -> list[Letter]:
+    """Images of noise, of the classes a, b and c, for a folder of SETS."""
+    start = 1000 * list(SETS).index(folder)
     return [
-        Letter(f"{name}/{i}.png", encode(first + 100 * label + i), "Lato", "Lato", "serif", "small")
-        for i in range(n_per_class)
+        Letter(f"{name}/{folder}-{i}.png", encode(start + 100 * label + i), *DRAWN_IN)
+        for i in range(N_PER_CLASS[folder])
         for label, name in enumerate("abc")
     ]
 
@@ -38,16 +41,18 @@ def letters(n_per_class: int, first: int) -> list[Letter]:
 @pytest.fixture(scope="session")
 def _made(tmp_path_factory: pytest.TempPathFactory, _tiny_params: Params) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    small = {"image_height": SIDE, "image_width": SIDE, "n_classes": 3}
-    counts = {"n_train_samples": 18, "n_test_samples": 6, "n_unseen_per_class": N_UNSEEN}
+    small = {"image_height": SIDE, "image_width": SIDE, "n_classes": 3, "none_share": 0.0}
+    counts = {"n_train_samples": 18, "n_validation_samples": 3, "n_test_samples": 6}
     params = {**_tiny_params, "ascii_letter": {**_tiny_params["ascii_letter"], **small, **counts}}
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        write_params(folder, params)
+        copy_project(folder, params)
+        shutil.rmtree(folder / ".dvc")  # in which DVCLive would write
+        write_typefaces(TYPEFACES, folder / "letterpress/ascii_letter")
         write_digits(DIGITS)
-        for name, n, first in (("letters", N_PER_CLASS, 0), ("unseen", N_UNSEEN, 500)):
+        for name, families in SETS.items():
             (LETTERS / name).mkdir(parents=True)
-            write_tarball(shard_paths(LETTERS / name, ".tar", 1)[0], letters(n, first))
+            write_tarball(shard_paths(LETTERS / name, ".tar", 1)[0], letters(name), families)
         for pipeline in ("mnist", "ascii_letter"):
             write_tfrecords.main(pipeline)
         digits = build_classifier(MnistConfig.from_yaml())

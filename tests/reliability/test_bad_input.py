@@ -20,7 +20,7 @@ from stages.fetch_mnist import RAW as DIGITS
 from tests.conftest import ROOT
 from tests.records.test_records import edit_first_record, only_shard
 from tests.records.test_tarball import add_member, write_tar
-from tests.reliability.conftest import N_PER_CLASS, Refusal, letters
+from tests.reliability.conftest import Refusal, letters
 
 Harm = Callable[[Path], object]
 
@@ -88,7 +88,7 @@ def test_bad_params_are_refused(refuse: Callable[..., None]) -> None:
 
 def test_bad_idx_files_are_refused(refuse: Callable[..., None]) -> None:
     images, labels = DIGITS / "train-images-idx3-ubyte", DIGITS / "train-labels-idx1-ubyte"
-    refuse(WRITE_DIGITS, images, remove, "no such file. Run `dvc pull`")
+    refuse(WRITE_DIGITS, images, remove, "no such file. Run `dvc repro`")
     refuse(WRITE_DIGITS, images, halve, "bytes of values")
 
     def label_of_10(path: Path) -> None:
@@ -99,7 +99,7 @@ def test_bad_idx_files_are_refused(refuse: Callable[..., None]) -> None:
 
 def with_image(content: bytes) -> Harm:
     """All images of one class are replaced: whichever is drawn for a split is wrong."""
-    files = {letter.filename: letter.png for letter in letters(N_PER_CLASS, 0)}
+    files = {letter.filename: letter.png for letter in letters("letters")}
     wrong = {name: content if name[0] == "b" else image for name, image in files.items()}
     return lambda path: write_tar(wrong, path)
 
@@ -119,7 +119,7 @@ def fast_gzip(content: bytes) -> bytes:
 def test_bad_tarballs_are_refused(refuse: Callable[..., None]) -> None:
     huge = 10_000_000_000
     harms: list[tuple[Harm, str]] = [
-        (remove, "no such file. Run `dvc pull`"),
+        (remove, "no such file. Run `dvc repro`"),
         (halve, "not readable as a tar file"),
         (lambda path: add_member(path, "../a/9.png"), "../a/9.png"),
         (lambda path: add_member(path, "a/\a.png"), r"a/\x07.png"),
@@ -139,7 +139,7 @@ def test_bad_records_are_refused(refuse: Callable[..., None]) -> None:
     other_keys: Harm = lambda path: edit_first_record(path, lambda e: e.pop("image/encoded"))
     for harm in (remove, halve, other_keys):
         refuse(EVALUATE, only_shard(test), harm, where=str(test))
-    refuse(FINE_TUNE, only_shard(train), halve, where=str(train))
+    refuse(FINE_TUNE, only_shard(train), halve, where=str(train.parent))
     refuse(FINE_TUNE, train / "lengths.json", remove, "no such file")
     refuse(EVALUATE, test / "lengths.json", replaced("60", "59"), where=str(test))
 

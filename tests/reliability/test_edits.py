@@ -114,7 +114,7 @@ def set_param(path: Path, key: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("path", "old", "new"),
     [
-        ("params.yaml", b"seed: 12345", b"seed: 777"),
+        ("params.yaml", b"data_seed: 12345", b"data_seed: 777"),
         ("params.yaml", b"seed: 12345", b"seed: [777"),
         ("stages/build_ascii_tarball.py", b"", COMMENT),
         ("letterpress/ascii_letter/drawing.py", b"", COMMENT),
@@ -131,7 +131,7 @@ def test_one_edit_suffices(repository: Repository, path: str, old: bytes, new: b
 
 
 def test_the_next_run_uses_the_edit(repository: Repository) -> None:
-    edit_later(repository, "params.yaml", b"seed: 12345", b"seed: 777")
+    edit_later(repository, "params.yaml", b"data_seed: 12345", b"data_seed: 777")
     repository.environment["EVENT"] = "os.rename"  # of the output: after its last check
     raw, before = repository.folder / "data/ascii_letter/raw", recorded(repository)
     letters = contents(raw)

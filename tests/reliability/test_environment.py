@@ -38,7 +38,7 @@ def run(folder: Path, *command: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,
         text=True,
         check=False,
@@ -112,12 +112,12 @@ def test_a_python_without_the_dependencies_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize("busy", ["importing", "working"])
 def test_ctrl_c_ends_a_stage_with_one_line(made: Path, busy: str) -> None:
     params = Path("params.yaml").read_text(encoding="utf-8")
-    params = params.replace("n_images_per_class: 5", "n_images_per_class: 9999")
+    params = params.replace("n_images_per_class: 4", "n_images_per_class: 9999")
     Path("params.yaml").write_text(params, encoding="utf-8")
     before = contents(made)
     with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", BUILD],  # reports each import
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         stderr=subprocess.PIPE,
         text=True,
     ) as process:

@@ -274,7 +274,7 @@ def test_verify_wants_equal_data_and_close_metrics(capsys: pytest.CaptureFixture
     for made, problem in (
         (
             revision("9", "2", accuracy=0.9, transfer_gain=0.05),
-            "write_tfrecords@letters: other data",
+            "write_tfrecords@letters: data differs",
         ),
         (revision("1", "2", accuracy=0.8, transfer_gain=0.05), "accuracy is more than"),
         (revision("1", "2", accuracy=float("nan"), transfer_gain=0.05), "accuracy is more than"),

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.typefaces import find_typefaces
+from letterpress.ascii_letter.typefaces import read_families
 from letterpress.transfer.config import TransferConfig
 from tests.conftest import ROOT
 from tests.tools.conftest import Project
 from tools import experiments, metrics, smoke
 from tools.cards import PAGES, figures
 from tools.markdown import rewrite
+
+SUFFIXES = ("_validation", "", "_unseen")
 
 
 def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
@@ -45,22 +47,22 @@ def test_experiments_of_an_amended_commit_are_still_shown(
     code = "import json, yaml\nvalues = yaml.safe_load(open('params.yaml'))\n"
     project.write("copy.py", f"{code}json.dump(values, open({experiments.LETTERS!r}, 'w'))\n")
     outs = [{experiments.LETTERS: {"cache": False, "persist": True}}]
-    stage = {"cmd": f"{sys.executable} copy.py", "params": ["accuracy_unseen"], "outs": outs}
+    stage = {"cmd": f"{sys.executable} copy.py", "params": ["accuracy_validation"], "outs": outs}
     project.pipeline = {"stages": {"all": stage}, "metrics": [experiments.LETTERS]}
-    project.params = {"accuracy": 0.5, "accuracy_unseen": 0.25, "loss": 1.5}
+    project.params = {"accuracy_validation": 0.25, "loss_validation": 1.5, "accuracy": 0.5}
     project.write_yaml()
     project.run("dvc repro")
     project.commit()
-    project.run("dvc exp run -n worse -S accuracy_unseen=0.125")
-    project.run("dvc exp run -n a-better-one-with-a-long-name -S accuracy_unseen=1.0")
+    project.run("dvc exp run -n worse -S accuracy_validation=0.125")
+    project.run("dvc exp run -n a-better-one-with-a-long-name -S accuracy_validation=1.0")
     project.run("git commit --quiet --all --amend --message=amended")
     experiments.main()
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 80
     assert [" ".join(line.split()) for line in lines[3:]] == [
         "a-better-one-with-a-long-name",
-        "50.00% 100.00% 1.5000 accuracy_unseen=1.0",
-        "worse 50.00% 12.50% 1.5000 accuracy_unseen=0.125",
+        "100.00% 1.5000 accuracy_validation=1.0",
+        "worse 12.50% 1.5000 accuracy_validation=0.125",
     ]
 
 
@@ -89,15 +91,18 @@ def test_rewrite_replaces_what_is_between_markers() -> None:
 def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
     folder = tmp_path / "data/ascii_letter"
     folder.mkdir(parents=True)
-    values = {"accuracy": 0.5, "accuracy_low": 0.25, "accuracy_high": 0.75, "loss": 2.0}
-    unseen = {re.sub("(_|$)", r"_unseen\1", key, count=1): values[key] for key in values}
-    (folder / "metrics.json").write_text(json.dumps(values | unseen), encoding="utf-8")
-    for split in ("", "_unseen"):
+    values = {"loss": 2.0, "calibration_error": 0.1}
+    metrics = {f"{key}{split}": v for key, v in values.items() for split in SUFFIXES}
+    for split in SUFFIXES:
+        ends = {"": 0.5, "_low": 0.25, "_high": 0.75}
+        metrics |= {f"accuracy{split}{end}": value for end, value in ends.items()}
+    (folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    for split in SUFFIXES:
         path = folder / f"predictions{split}.csv"
-        path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\n", encoding="utf-8")
+        path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\nnone,b\n", encoding="utf-8")
     found = figures(tmp_path)
     last = found["letters-results"]().splitlines()[-1]
-    assert last == "| unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 |"
+    assert last == "| unseen typefaces | 6 | 50.00 % | 25.00 % to 75.00 % | 2.0000 | 0.1000 |"
     counts = found["letters-mistakes"]().splitlines()[2:]
     assert counts == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
     assert found["i-or-l"]() == "6 of the 6"
@@ -105,5 +110,8 @@ def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
 
 def test_the_data_card_lists_every_family() -> None:
     card = (ROOT / "docs/cards/data.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([\w ]+) \| ([\w-]+) \| .+ \|", card, re.MULTILINE)
-    assert {(faces[0].family, faces[0].style) for faces in find_typefaces()} <= set(rows)
+    for family in read_families():
+        (row,) = [
+            line for line in card.splitlines() if f"| {family.style} | {family.split} |" in line
+        ]
+        assert family.family in row

@@ -87,6 +87,21 @@ def test_a_shear_slants_by_at_most_max_shear_per_pixel_of_height() -> None:
     assert_spread(x / -12, 0.3)
 
 
+def test_lines_become_thicker_thinner_or_softer_and_stay_between_black_and_white() -> None:
+    found = changed(CENTERED, thicken=1.0)
+    np.testing.assert_array_equal(found, changed(CENTERED, thicken=1.0))
+    assert found.min() == 0
+    assert found.max((1, 2, 3)).tolist() == [1.0] * len(found)
+    outside, inside = found[:, 13, 16, 0], found[:, 14, 16, 0]  # beside the edge of the box
+    assert 0 < (outside > 0.1).sum() < len(found)
+    assert 0 < (inside < 0.9).sum() < len(found)
+    same = (changed(CENTERED, thicken=0.5) == CENTERED).all((1, 2, 3))
+    assert 0.3 < same.mean() < 0.7
+    np.testing.assert_array_equal(changed(0 * CENTERED, thicken=1.0), 0)
+    mixed = changed(np.repeat(NOISE, 3, axis=3), **LIMITS, thicken=1.0)
+    assert 0 <= mixed.min() < mixed.max() <= 1
+
+
 def collect(batches: Any, config: ClassifierConfig = MOVING, first_step: int = 0) -> list[Images]:
     images, labels = zip(*augmented(batches, config, first_step).as_numpy_iterator(), strict=True)
     assert [own.tolist() for own in labels] == [[0, 1, 2, 3, 4, 5]] * len(labels)

@@ -9,6 +9,7 @@ from letterpress.training import checkpoint
 from letterpress.training.checkpoint import Checkpoint
 from letterpress.training.workers import Strategy
 
+BEST = [np.arange(6.0).reshape(2, 3), np.ones(12)]
 HISTORY = [{"accuracy": 0.5, "loss": 1.25}, {"accuracy": 0.75, "loss": 0.1 + 0.2}]
 
 
@@ -37,7 +38,9 @@ def path(tmp_path: Path, saved: Any, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(checkpoint, "__file__", str(tmp_path / "training/checkpoint.py"))
     for name in ("data", "code.py"):
         (tmp_path / name).write_text("one")
-    opened(tmp_path / "training.npz", saved).save(HISTORY)
+    state = opened(tmp_path / "training.npz", saved)
+    state.best = BEST
+    state.save(HISTORY)
     return tmp_path / "training.npz"
 
 
@@ -52,7 +55,9 @@ def test_a_checkpoint_restores_all_variables_and_the_history(
 ) -> None:
     model = build()
     assert values(model) != values(saved)
-    assert opened(path, model).restore() == HISTORY
+    state = opened(path, model)
+    assert state.restore() == HISTORY
+    assert [best.tolist() for best in state.best] == [best.tolist() for best in BEST]
     assert values(model) == values(saved)
     assert capsys.readouterr().out == f"{path}: resuming after epoch 2\n"
     opened(path, model).remove()

@@ -2,6 +2,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
-from letterpress.evaluation.metrics import evaluate
+from letterpress.evaluation.metrics import classify_split
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
+from letterpress.training import loop
+from letterpress.training.checkpoint import Checkpoint
 from letterpress.training.loop import train
 from tests.conftest import copy_project
 from tests.core.test_files import contents
@@ -24,24 +27,25 @@ def test_training_twice_gives_the_same_bits(trained: Trained, tmp_path: Path) ->
     curves, checkpoint = tmp_path / "curves", tmp_path / "training.npz"
     shutil.copytree(trained.curves, curves)
     parent = tmp_path / "missing.weights.h5"
-    again = train(trained.config, trained.train_records, curves, parent, checkpoint)
+    again = train(trained.config, trained.records, curves, parent, checkpoint)
     assert bits(again) == bits(trained.classifier)
     assert contents(curves) == contents(trained.curves)
     assert not checkpoint.exists()
 
 
 def test_training_learns_and_writes_only_the_curves(trained: Trained) -> None:
-    metrics, _ = evaluate(trained.classifier, trained.config, trained.test_records)
-    assert metrics["accuracy"] > 0.5
+    test = classify_split(trained.classifier, trained.config, trained.test_records)
+    assert (test.probabilities.argmax(axis=1) == test.labels).mean() > 0.5
     last = json.loads((trained.curves / "metrics.json").read_text())
     assert last == {name: round(value, 6) for name, value in last.items()}
     assert last["step"] == trained.config.n_epochs - 1
-    for name, change in ("loss", -1), ("accuracy", 1):
+    changes = {"loss": -1, "accuracy": 1, "validation_loss": -1}
+    for name, change in changes.items():
         lines = (trained.curves / f"plots/metrics/{name}.tsv").read_text().splitlines()
         first, second = (float(line.split("\t")[1]) for line in lines[1:])
         assert second == last[name]
         assert change * (second - first) > 0
-    plots = {f"plots/metrics/{name}.tsv" for name in ("loss", "accuracy")}
+    plots = {f"plots/metrics/{name}.tsv" for name in (*changes, "validation_accuracy")}
     assert set(contents(trained.curves)) == plots | {"metrics.json"}
     assert not (trained.folder / "dvc.yaml").exists()
 
@@ -52,7 +56,7 @@ def test_features_learn_unless_they_are_frozen(trained: Trained, tmp_path: Path)
     start = build_classifier(trained.config).get_layer("features")
     assert not set(bits(start)) & set(bits(parent.get_layer("features")))
     config = trained.config.replace(n_epochs=1, pretrained_features=True, freeze_features=True)
-    child = train(config, trained.train_records, tmp_path, trained.features)
+    child = train(config, trained.records, tmp_path, trained.features)
     assert bits(child.get_layer("features")) == bits(parent.get_layer("features"))
     assert not set(bits(child)[-2:]) & set(bits(parent))
 
@@ -60,17 +64,53 @@ def test_features_learn_unless_they_are_frozen(trained: Trained, tmp_path: Path)
 def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> None:
     frozen: dict[str, Any] = {"freeze_features": True}
     child: dict[str, Any] = {"pretrained_features": True}
-    refused: list[tuple[str, dict[str, Any], str, Path | None]] = [
-        ("freeze_features needs pretrained_features", frozen, "train", None),
-        ("Set mnist.pretrained_features to false", child, "train", None),
-        ("not the weights of this features", child, "train", trained.weights),
-        ("missing.lengths.json", {}, "missing", None),
-        ("test: expected 200 examples", {}, "test", None),
+    shutil.copytree(trained.train_records, tmp_path / "alone/train")
+    refused: list[tuple[str, dict[str, Any], Path, Path | None]] = [
+        ("freeze_features needs pretrained_features", frozen, trained.records, None),
+        ("Set mnist.pretrained_features to false", child, trained.records, None),
+        ("not the weights of this features", child, trained.records, trained.weights),
+        ("missing.train.lengths.json", {}, tmp_path / "missing", None),
+        ("validation: missing, but keep is best", {"keep": "best"}, tmp_path / "alone", None),
+        ("or patience is above 0", {"patience": 1}, tmp_path / "alone", None),
     ]
-    for message, change, split, features in refused:
+    for message, change, records, features in refused:
         with pytest.raises((PipelineError, FileNotFoundError), match=message):
             config = trained.config.replace(**change)
-            train(config, trained.records / split, tmp_path / "curves", features)
+            train(config, records, tmp_path / "curves", features)
+
+
+def test_the_best_epoch_is_kept_also_after_a_resume_and_patience_ends_the_training(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second epoch is the best of five, and the fourth cannot be saved."""
+    epochs, save = loop._epochs, Checkpoint.save
+    weights: list[list[bytes]] = []
+
+    def worsened(classifier: Any, *arguments: Any) -> Iterator[dict[str, float]]:
+        for logs in epochs(classifier, *arguments):
+            weights.append(bits(classifier))
+            yield logs | {"validation_loss": abs(len(weights) - 1.9)}
+
+    def save_three(self: Checkpoint, history: list[dict[str, float]]) -> None:
+        assert len(history) < 4
+        save(self, history)
+
+    def train_best(**changes: Any) -> Any:
+        config = trained.config.replace(n_epochs=5, learning_rate=0.03, **changes)
+        return train(config, trained.records, tmp_path / "curves", checkpoint=checkpoint)
+
+    checkpoint = tmp_path / "training.npz"
+    monkeypatch.setattr(loop, "_epochs", worsened)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "save", save_three)
+        with pytest.raises(AssertionError):
+            train_best(keep="best")
+    del weights[3:]  # the fourth epoch is trained again
+    assert bits(train_best(keep="best")) == weights[1]
+    assert len(set(map(tuple, weights))) == len(weights) == 5
+    weights.clear()
+    assert bits(train_best(patience=2)) == weights[-1]
+    assert len(weights) == 4
 
 
 def test_a_training_that_diverges_is_refused(
@@ -79,7 +119,7 @@ def test_a_training_that_diverges_is_refused(
     overflowing = keras.optimizers.SGD(1e30)
     monkeypatch.setattr("letterpress.training.loop.build_optimizer", lambda *_: overflowing)
     with pytest.raises(PipelineError, match=r"mnist: training diverged \(loss is (nan|inf)\)"):
-        train(trained.config, trained.train_records, tmp_path / "curves")
+        train(trained.config, trained.records, tmp_path / "curves")
 
 
 def test_a_git_repository_without_a_commit_is_refused(
@@ -88,7 +128,7 @@ def test_a_git_repository_without_a_commit_is_refused(
     monkeypatch.chdir(tmp_path)
     subprocess.run(["git", "init", "--quiet"], check=True)
     with pytest.raises(PipelineError, match="git: DVCLive needs a commit"):
-        train(trained.config, trained.train_records, Path("curves"))
+        train(trained.config, trained.records, Path("curves"))
     assert not Path("curves").exists()
 
 
@@ -112,7 +152,7 @@ def test_the_stage_resumes_after_each_sigkill_and_gives_the_same_bits(
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
 
     data = tmp_path / "data/mnist"
-    shutil.copytree(trained.train_records, data / "tfrecords/train")
+    shutil.copytree(trained.records, data / "tfrecords")
     copy_project(tmp_path, {"mnist": dict(trained.config)})
     first, second, last = run("-c", KILLED), run("-c", KILLED), run("-m", "stages.train_mnist")
     assert [first.returncode, second.returncode, last.returncode] == [-9, -9, 0], last.stderr

@@ -12,12 +12,14 @@ from letterpress.records.example import Example
 from letterpress.records.write import write_splits
 from letterpress.transfer.config import TransferConfig
 from stages.transfer_curve import FEATURES, RECORDS
-from tests.conftest import write_params
+from tests.conftest import Params, write_params
 
 N_TRAIN, N_UNSEEN = 6, 3  # letters of each of three classes
-CONFIG = AsciiLetterConfig(n_classes=3, image_height=12, image_width=12)
-VALUES = {"n_unseen_per_class": 2, "n_seeds": 2, "n_steps": 3, "batch_size": 8}
-TRANSFER = TransferConfig(labels_per_class=[1, 4, 2], learning_rate=0.01, **VALUES)
+CONFIG = AsciiLetterConfig(n_classes=3, image_height=12, image_width=12, none_share=0.0)
+STARTS = ["scratch", "pretrained", "frozen"]
+VALUES: Params = {"n_test_per_class": 2, "n_seeds": 2, "n_steps": 3, "batch_size": 8}
+VALUES |= {"starts": STARTS, "split": "unseen", "learning_rate": 0.01}
+TRANSFER = TransferConfig(labels_per_class=[1, 4, 2], **VALUES)
 
 
 def patch_threads(patch: pytest.MonkeyPatch) -> list[int]:

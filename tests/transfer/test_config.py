@@ -4,7 +4,9 @@ from tests.core.test_config import Limits, assert_limits
 
 LIMITS: Limits = {
     "labels_per_class": (([1],), ([], 5, None, [2, 1, 2], [1, 0], [1, "2"])),
-    "n_unseen_per_class": ((1,), (0, 2.0)),
+    "starts": ((["frozen"],), ([], "scratch", ["warm"], ["scratch", "scratch"])),
+    "split": (("validation",), ("test", None)),
+    "n_test_per_class": ((1,), (0, 2.0)),
     "n_seeds": ((2,), (1, "5")),  # one value has no interval
     "n_steps": ((1,), (0, 1.5)),
     "batch_size": ((1,), (0, True)),

@@ -13,7 +13,6 @@ from PIL import Image
 from letterpress.core.errors import PipelineError
 from letterpress.transfer import curve
 from letterpress.transfer.curve import (
-    STARTS,
     Point,
     mean_interval,
     measure_points,
@@ -21,7 +20,7 @@ from letterpress.transfer.curve import (
     transfer_gains,
 )
 from stages.transfer_curve import FEATURES, RESULTS, main
-from tests.transfer.conftest import CONFIG, TRANSFER, patch_threads
+from tests.transfer.conftest import CONFIG, STARTS, TRANSFER, patch_threads
 
 
 def test_points_keep_their_labels_start_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,6 +56,7 @@ def test_the_gain_is_the_mean_of_the_paired_differences_with_their_interval() ->
     expected = dict(zip(curve.GAIN, (0.05, 0.05 - half, 0.05 + half), strict=True))
     assert gains["labels_10"] == pytest.approx(expected)
     assert set(gains["labels_2"].values()) == {0.0}
+    assert transfer_gains([Point(1, "scratch", 0, 0.5)]) == {}
     assert mean_interval([0.1, 0.3]) == pytest.approx((0.2, 0.2 - 1.270620, 0.2 + 1.270620))
 
 

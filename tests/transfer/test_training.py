@@ -17,10 +17,16 @@ from letterpress.jobs.shards import shard_paths
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
 from letterpress.transfer import training
-from letterpress.transfer.curve import STARTS
-from letterpress.transfer.training import draw_batches, load_split, prepare, train_each
+from letterpress.transfer.training import build_model, draw_batches, load_split, train_each
 from stages.transfer_curve import FEATURES, RECORDS
-from tests.transfer.conftest import CONFIG, N_TRAIN, TRANSFER, draw_examples, patch_threads
+from tests.transfer.conftest import (
+    CONFIG,
+    N_TRAIN,
+    STARTS,
+    TRANSFER,
+    draw_examples,
+    patch_threads,
+)
 
 Arrays = list[npt.NDArray[Any]]
 
@@ -33,8 +39,8 @@ def assert_same(one: Arrays, other: Arrays) -> None:
 @pytest.fixture(scope="module")
 def splits(folder: Path) -> Any:
     return (
-        load_split(folder / RECORDS / "train", CONFIG, 4),
-        load_split(folder / RECORDS / "unseen", CONFIG, TRANSFER.n_unseen_per_class),
+        load_split(folder / RECORDS / "train", CONFIG, None),
+        load_split(folder / RECORDS / "unseen", CONFIG, TRANSFER.n_test_per_class),
     )
 
 
@@ -45,7 +51,7 @@ def test_starts_get_the_same_letters_and_differ_only_in_the_features(
     started: dict[tuple[str, int, int], tuple[Arrays, Arrays, Arrays]] = {}
     keys = product(STARTS, (0, 1), TRANSFER.labels_per_class)
 
-    def watch(model: Any, rate: float, runs: list[Any], *splits: Any) -> Iterator[float]:
+    def watch(model: Any, config: Any, rate: float, runs: list[Any], *_: Any) -> Iterator[float]:
         layers = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
         states = [layer.seed_generator.state.numpy() for layer in layers]
         for batches in runs:
@@ -75,10 +81,13 @@ def test_starts_get_the_same_letters_and_differ_only_in_the_features(
     extractor = build_classifier(CONFIG).get_layer("features")
     load_weights(extractor, folder / FEATURES)
     features = extractor.get_weights()
+    n_features = len(features)
     for seed in (0, 1):
         scratch, pretrained, frozen = (started[start, seed, 1] for start in STARTS)
-        assert_same(pretrained[1], [*features, *frozen[1]])
-        assert_same(scratch[1][len(features) :], frozen[1])
+        assert_same(sorted(pretrained[1], key=str), sorted(frozen[1], key=str))
+        # Keras lists the weights that are not trained last.
+        assert any(np.array_equal(weight, features[0]) for weight in pretrained[1])
+        assert_same(scratch[1][n_features:], pretrained[1][n_features:])
         assert not np.array_equal(scratch[1][0], features[0])
         assert_same(scratch[2] + scratch[2], pretrained[2] + frozen[2])
     one, other = (started["frozen", seed, 1] for seed in (0, 1))
@@ -88,17 +97,17 @@ def test_starts_get_the_same_letters_and_differ_only_in_the_features(
 
 @pytest.mark.parametrize("start", STARTS)
 def test_a_training_is_the_same_as_with_keras_alone(folder: Path, splits: Any, start: str) -> None:
-    """Training on frozen features is training a classifier whose features do not change."""
     train, unseen = splits
-    config = CONFIG.replace(feature_dropout=0.0, dense_dropout=0.3)
-    keras.utils.set_random_seed(5)
+    still = dict.fromkeys(("max_rotation", "max_shift", "max_zoom", "max_shear"), 0.0)
+    config = CONFIG.replace(feature_dropout=0.0, dense_dropout=0.3, **still)
     path = folder / ("missing" if start == "scratch" else FEATURES)
-    model, *prepared = prepare(config, start, path, train, unseen)
-    batches = draw_batches(train.labels, 4, (5, 8), np.random.default_rng(3))
-    others = draw_batches(train.labels, 4, (5, 8), np.random.default_rng(4))
+    keras.utils.set_random_seed(5)
+    model = build_model(config, start, path)
+    random = np.random.default_rng(3)
+    batches, others = (draw_batches(train.labels, 4, (5, 8), random) for _ in range(2))
+    orders, rate = [batches, others, batches], TRANSFER.learning_rate
     runs = []
-    orders = [batches, others, batches]
-    for accuracy in train_each(model, TRANSFER.learning_rate, orders, *prepared):
+    for accuracy in train_each(model, config, rate, orders, train, unseen):
         variables = [*model.variables, *model.optimizer.variables]
         runs.append((accuracy, model.get_weights(), [variable.numpy() for variable in variables]))
     first, other, again = runs
@@ -107,20 +116,13 @@ def test_a_training_is_the_same_as_with_keras_alone(folder: Path, splits: Any, s
     assert not np.array_equal(first[1][-1], other[1][-1])
 
     keras.utils.set_random_seed(5)
-    classifier = build_classifier(config)
-    extractor = classifier.get_layer("features")
-    if start != "scratch":
-        load_weights(extractor, path)
-    extractor.trainable = start != "frozen"
-    schedule = keras.optimizers.schedules.CosineDecay(TRANSFER.learning_rate, len(batches))
+    classifier = build_model(config, start, path)
+    schedule = keras.optimizers.schedules.CosineDecay(rate, len(batches))
     classifier.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
     for batch in batches:
         classifier.train_on_batch(train.images[batch], train.labels[batch])
-    weights = classifier.get_weights()
-    n_below = len(weights) - len(first[1])
-    for mine, keras_own in zip(first[1], weights[n_below:], strict=True):
-        np.testing.assert_allclose(mine, keras_own, atol=1e-4)
-    classifier.set_weights([*weights[:n_below], *first[1]])
+    for mine, keras_own in zip(first[1], classifier.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, keras_own, atol=5e-4)
     predicted = classifier.predict(unseen.images, verbose=0).argmax(axis=1)
     assert first[0] == np.mean(predicted == unseen.labels)
 
@@ -153,6 +155,8 @@ def test_the_first_letters_of_each_class_are_loaded_in_their_order(folder: Path)
 
 def test_too_few_letters_and_bad_records_are_refused(folder: Path, tmp_path: Path) -> None:
     more = CONFIG.replace(n_classes=4)  # there is no letter of the fourth class
+    with pytest.raises(PipelineError, match=r"7 letters per class needed \(got 6\)\. Lower transf"):
+        draw_batches(np.arange(18) % 3, 7, (1, 1), np.random.default_rng(0))
     for name, n, config in (("train", 6, CONFIG), ("unseen", 3, CONFIG), ("train", 0, more)):
         message = rf"{name}: {n + 1} letters per class needed \(got {n}\)\. Lower transfer"
         with pytest.raises(PipelineError, match=message):
@@ -166,4 +170,4 @@ def test_too_few_letters_and_bad_records_are_refused(folder: Path, tmp_path: Pat
 def test_a_training_that_diverges_is_an_error(splits: Any) -> None:
     runs = [np.zeros((2, 8), np.intp)]
     with pytest.raises(PipelineError, match=r"diverged \(loss is nan\)\. Lower transfer\.learn"):
-        list(train_each(build_classifier(CONFIG), float("nan"), runs, *splits))
+        list(train_each(build_classifier(CONFIG), CONFIG, float("nan"), runs, *splits))

@@ -18,13 +18,14 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.tensorflow import keras
+from letterpress.evaluation.calibration import Calibration, write_calibration
 from letterpress.model.network import build_classifier
 from letterpress.web.export import export
 from tests.conftest import ROOT
 from tests.web.letters import Point, Stroke
 from tools.serve import HOST, make_server, page_files
 
-CONFIG = AsciiLetterConfig()
+CONFIG, CALIBRATION = AsciiLetterConfig(), Calibration(temperature=1.5, sure=0.6)
 Guesses = list[tuple[str, float]]
 SEEN = (
     "const seen = document.getElementById('seen');"
@@ -149,7 +150,8 @@ def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             weight.assign(random.uniform(0.1, 1, weight.shape))
     model = tmp_path_factory.mktemp("random") / "model"
     classifier.save_weights(model.with_suffix(".weights.h5"))
-    export(CONFIG, model.with_suffix(".weights.h5"), model)
+    write_calibration(model.with_suffix(".json"), CALIBRATION)
+    export(CONFIG, model.with_suffix(".weights.h5"), model.with_suffix(".json"), model)
     return model
 
 

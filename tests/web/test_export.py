@@ -32,9 +32,12 @@ def test_the_same_weights_give_the_same_bytes_and_missing_ones_change_nothing(
 ) -> None:
     before = {path: path.read_bytes() for path in random_model.iterdir()}
     assert {path.name for path in before} == {"model.json", "weights.bin", "golden.json"}
-    export(CONFIG, random_model.with_suffix(".weights.h5"), random_model)
+    weights, calibration = (random_model.with_suffix(end) for end in (".weights.h5", ".json"))
+    export(CONFIG, weights, calibration, random_model)
     with pytest.raises(PipelineError, match="missing"):
-        export(CONFIG, Path("no.weights.h5"), random_model)
+        export(CONFIG, Path("no.weights.h5"), calibration, random_model)
+    with pytest.raises(PipelineError, match="no such file"):
+        export(CONFIG, weights, Path("no.json"), random_model)
     assert {path: path.read_bytes() for path in random_model.iterdir()} == before
 
 

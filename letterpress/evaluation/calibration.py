@@ -1,0 +1,74 @@
+"""Makes probabilities true, and says from which probability a guess is sure."""
+
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Gt, Le
+from pydantic import TypeAdapter
+
+from letterpress.core.errors import PipelineError
+from letterpress.core.files import write_json
+from letterpress.evaluation.intervals import fit_temperature
+
+Probabilities = npt.NDArray[np.float32]
+"""0..1 [n, n_outputs], each row of sum 1."""
+
+MOST_SURE = 0.9
+"""No guess needs a higher probability to be sure."""
+SHARE_SURE = 0.9
+"""At least this share of the validation images is sure."""
+
+
+class Calibration(NamedTuple):
+    """What turns a classifier's outputs into answers. It is fitted on the validation split."""
+
+    temperature: Annotated[float, Gt(0), Le(100)] = 1.0
+    """The logits are divided by it (Guo, Pleiss, Sun and Weinberger 2017)."""
+    sure: Annotated[float, Ge(0), Le(1)] = MOST_SURE
+    """The probability from which a guess is sure. A sure guess can still be wrong."""
+
+    def apply(self, probabilities: Probabilities) -> Probabilities:
+        """Returns the probabilities at this temperature."""
+        if self.temperature == 1:
+            return probabilities
+        powers = np.maximum(probabilities, 1e-30) ** (1 / self.temperature)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
+_CALIBRATION = TypeAdapter(Calibration)
+
+
+def fit_calibration(
+    probabilities: Probabilities, labels: npt.NDArray[np.int64], n_classes: int
+) -> Calibration:
+    """Fits the temperature and then `sure` to a classifier's outputs on the validation split.
+
+    `sure` is MOST_SURE, or the lower probability that SHARE_SURE of the images of a class reach.
+    """
+    log_probabilities = np.log(np.maximum(probabilities, 1e-30))
+    temperature = round(fit_temperature(log_probabilities, labels), 3)
+    calibrated = Calibration(temperature).apply(probabilities)
+    best = calibrated[labels < n_classes, :n_classes].max(axis=1)
+    sure = min(MOST_SURE, float(np.quantile(best, 1 - SHARE_SURE)))
+    return Calibration(temperature, round(sure, 3))
+
+
+def write_calibration(path: Path, calibration: Calibration) -> None:
+    """Writes a calibration as JSON."""
+    write_json(path, calibration._asdict())
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Reads a calibration.
+
+    Raises:
+        PipelineError: the file is missing or damaged.
+    """
+    try:
+        return _CALIBRATION.validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise PipelineError(f"{path}: no such file. Run `dvc repro evaluate`") from error
+    except ValueError as error:
+        raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro evaluate`") from error
