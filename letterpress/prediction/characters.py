@@ -14,8 +14,7 @@ Mask = npt.NDArray[np.bool_]
 Box = tuple[slice, slice]
 
 _LEAST_CONTRAST = 0.1  # of black to white; JPEG artefacts and stains stay below
-_STRONG, _JOINING = 0.5, 0.45  # of the strongest ink: what begins a part, and what continues it
-_GAP = SIDE // 30  # pixels; faint ink continues a part for so long
+_STRONG, _FAINT = 0.5, 0.2  # of the strongest ink: what is ink everywhere, and on clean paper
 _LEAST_SIDE = SIDE // 40  # pixels; smaller parts are specks
 _LEAST_AREA = 0.03  # of the largest part
 _TALL = 0.6  # of the largest part's height: such a part is another character, not a dot
@@ -23,10 +22,11 @@ _APART = 0.11  # of the largest part: the least gap between two characters
 _NEAR = 0.35  # of the largest part: the greatest gap between a letter and its dot
 _THIN = 0.3  # of a stroke's half width
 _LINE, _SHADOW = 3, SIDE // 8  # pixels: half widths, of what touches the rim
+_FOOT = 0.25  # of the longer side
 _FILLED = 0.82  # of its box: a frame or a sheet, tilted by 5 degrees
 _BLOT = 0.6  # of the longer side: the greatest diameter of a circle inside a stroke
 _MOST_LOOPS, _MOST_FRAMES = 2, 2
-_FAINT = 0.1  # of the strongest ink
+_FAINTEST = 0.1  # of the strongest ink, at the edges of a stroke
 
 
 class _BlotError(ValueError):
@@ -113,7 +113,7 @@ def _drop_rim(ink: Floats, least: float) -> tuple[_Parts, Mask]:
         peak = float(ink.max())
         if peak < least:
             raise ValueError("no character found (too little contrast). Use a darker pen")
-        parts = _split(_threshold(ink, peak))
+        parts = _split(_threshold(ink, peak, least))
         if not len(parts.boxes):
             raise ValueError("no character found (only lines)")
         kept = np.ones(len(parts.boxes), np.bool_)
@@ -126,13 +126,15 @@ def _drop_rim(ink: Floats, least: float) -> tuple[_Parts, Mask]:
         ink = np.where(parts.mask(np.flatnonzero(~kept).tolist()), 0, ink)
 
 
-def _threshold(ink: Floats, peak: float) -> Mask:
-    """Returns where ink is strong, with the fainter ink that joins it unless that is a stain."""
-    strong = ink > _STRONG * peak
-    close = ndimage.maximum_filter(strong.astype(np.uint8), 2 * _GAP + 1) > 0
-    joined: Mask = strong | ((ink > _JOINING * peak) & close)
-    is_stain = rim(joined).any() or joined.sum() > 2.5 * strong.sum()
-    return strong if is_stain else joined
+def _threshold(ink: Floats, peak: float, least: float) -> Mask:
+    """Returns where ink is strong; with faint ink that belongs to it, unless lines or stains do."""
+    strong: Mask = ink > _STRONG * peak
+    labels, _ = _label(ink > max(_FAINT * peak, least / 2))
+    joined: Mask = np.isin(labels, np.setdiff1d(labels[strong], 0))
+    crossings = np.diff(strong, axis=0).sum() + np.diff(strong, axis=1).sum()
+    width = 2 * strong.sum() / max(crossings, 1)  # of a stroke, pixels
+    is_thick = ndimage.minimum_filter(joined.astype(np.uint8), int(3 * width) + 8).any()
+    return strong if is_thick or rim(joined).any() else joined
 
 
 def _split(mask: Mask) -> _Parts:
@@ -151,8 +153,19 @@ def _split(mask: Mask) -> _Parts:
             mask, depths = thick, np.where(thick, depths, 0)
     labels, n_parts = _label(mask)
     areas = np.bincount(labels.ravel(), minlength=n_parts + 1)[1:]
-    on_rim = np.isin(np.arange(n_parts) + 1, rim(labels))
-    return _Parts(labels, ndimage.find_objects(labels), areas, on_rim, depths, had_lines)
+    boxes = ndimage.find_objects(labels)
+    return _Parts(labels, boxes, areas, _find_on_rim(labels, boxes), depths, had_lines)
+
+
+def _find_on_rim(labels: npt.NDArray[np.int32], boxes: Sequence[Box]) -> Mask:
+    """Returns which parts touch the rim at two sides or with more than a foot, bool [n]."""
+    contacts = np.zeros(len(boxes) + 1, np.int64)
+    n_sides = np.zeros(len(boxes) + 1, np.int64)
+    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
+        counts = np.bincount(side, minlength=len(boxes) + 1)
+        contacts, n_sides = contacts + counts, n_sides + (counts > 0)
+    longer = np.array([max(map(_length, box)) for box in boxes])
+    return (n_sides[1:] > 1) | (contacts[1:] > _FOOT * longer)
 
 
 def _label(mask: Mask) -> tuple[Any, int]:
@@ -229,7 +242,7 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
     values = np.minimum(ink / np.percentile(ink[mask], 90), 1) * near
     if factor > 1:  # back to the pixels of the picture
         values = np.asarray(Image.fromarray(values.astype(np.float32)).reduce(factor))
-    values = np.where(values < _FAINT, 0, values).astype(np.float32)
+    values = np.where(values < _FAINTEST, 0, values).astype(np.float32)
     return values[_extent(values > 0)]
 
 
