@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
+from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.typefaces import read_families
-from letterpress.core.params import read_params
+from letterpress.mnist.config import MnistConfig
 from tools import markdown, metrics
 
 PAGES = (
@@ -105,21 +106,17 @@ def _transfer(curve: Path) -> str:
 
 
 def _splits(path: Path) -> str:
-    params = read_params(path)
     rows = []
-    for section, name in (("mnist", "digits"), ("ascii_letter", "letters")):
-        own = params[section]
-        size = f"{own['image_height']} x {own['image_width']}"
-        splits = ("train", "validation", "test", "unseen")
-        counts = [_count(path.parent / "data" / section / "tfrecords" / split) for split in splits]
-        rows.append((name, str(own["n_classes"]), size, *counts))
+    for config_class, name in ((MnistConfig, "digits"), (AsciiLetterConfig, "letters")):
+        config = config_class.from_yaml(path)
+        n_train = config.n_train_samples + config.n_none(config.n_train_samples)
+        data = path.parent / "data" / config.section
+        tables = (data / f"predictions{suffix}.csv" for suffix in ("_validation", "", "_unseen"))
+        counts = [f"{len(_rows(table)):,}" if table.exists() else "-" for table in tables]
+        size = f"{config.image_height} x {config.image_width}"
+        rows.append((name, str(config.n_classes), size, f"{n_train:,}", *counts))
     header = ("images", "classes", "pixels", "training", "validation", "test", "unseen typefaces")
     return markdown.table(header, rows)
-
-
-def _count(records: Path) -> str:
-    lengths = records / "lengths.json"
-    return f"{sum(json.loads(lengths.read_text()).values()):,}" if lengths.exists() else "-"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
