@@ -60,10 +60,8 @@ def _predict(arguments: argparse.Namespace) -> None:
 
     config_class = {"letters": AsciiLetterConfig, "digits": MnistConfig}[arguments.pipeline]
     data = Path("data", config_class.section)
-    weights, calibration = (
-        data / "classifier.weights.h5",
-        read_calibration(data / "calibration.json"),
-    )
+    weights = data / "classifier.weights.h5"
+    calibration = read_calibration(data / "calibration.json")
     if arguments.sure is None:
         arguments.sure = calibration.sure
     if isinstance(sys.stdout, io.TextIOWrapper):

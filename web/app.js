@@ -49,7 +49,7 @@ function rank(probabilities) {
 const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
 
 function sentence([first, second], none) {
-  if (none > 0.5) return 'This is not a letter.';
+  if (none > classifier.mostNone) return 'This is not a letter.';
   return first.probability >= classifier.sure
     ? `This is ${first.name}.`
     : `Not sure: ${first.name}, or perhaps ${second.name}.`;

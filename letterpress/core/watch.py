@@ -82,7 +82,7 @@ def check_inputs() -> None:
 
 
 def _changes() -> Iterator[str]:
-    """Names the dependencies that are no longer what was noted."""
+    """Yields the names of the dependencies that have changed since they were noted."""
     for path, content in _code.items():
         if not path.is_file() or path.read_bytes() != content:
             yield str(path)

@@ -18,7 +18,9 @@ Probabilities = npt.NDArray[np.float32]
 MOST_SURE = 0.9
 """No guess needs a higher probability to be sure."""
 SHARE_SURE = 0.9
-"""At least this share of the validation images is sure."""
+"""This share of the validation images of a class reaches the probability from which one is sure."""
+MOST_NONE = 0.5
+"""An image whose probability of no class is higher shows none: then no guess is sure."""
 
 
 class Calibration(NamedTuple):
@@ -35,6 +37,12 @@ class Calibration(NamedTuple):
             return probabilities
         powers = np.maximum(probabilities, 1e-30) ** (1 / self.temperature)
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+    def are_sure(self, probabilities: Probabilities, n_classes: int) -> npt.NDArray[np.bool_]:
+        """Tells for which images the most probable class is sure: bool [n]."""
+        classes, none = probabilities[:, :n_classes], probabilities[:, n_classes:]
+        is_none = none.sum(axis=1) > MOST_NONE
+        return np.asarray((classes.max(axis=1) >= self.sure) & ~is_none)
 
 
 _CALIBRATION = TypeAdapter(Calibration)

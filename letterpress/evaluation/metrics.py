@@ -27,8 +27,6 @@ Manifest = Mapping[str, Mapping[str, str]]
 """The family, style, typeface and case of each image, and the split of its family, by file name."""
 DESCRIPTION = ("family", "style", "typeface", "case")
 
-Bools = npt.NDArray[np.bool_]
-
 
 class Classified(NamedTuple):
     """A split with a classifier's outputs, sorted by file name."""
@@ -99,7 +97,8 @@ def measure_split(
     labels, outputs = split.labels[is_class], split.probabilities[is_class]
     best = outputs[:, : config.n_classes]
     probability, correct = best.max(axis=1), best.argmax(axis=1) == labels
-    sure = probability >= calibration.sure
+    are_sure = calibration.are_sure(split.probabilities, config.n_classes)
+    sure = are_sure[is_class]
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
     losses = -np.log(np.maximum(outputs[np.arange(len(labels)), labels], 1e-7))
     metrics = {
@@ -113,8 +112,7 @@ def measure_split(
         "wrong_sure": float((sure & ~correct).mean()),
     }
     if not is_class.all():
-        others = split.probabilities[~is_class, : config.n_classes].max(axis=1)
-        metrics["none_sure"] = float((others >= calibration.sure).mean())
+        metrics["none_sure"] = float(are_sure[~is_class].mean())
     return metrics
 
 
@@ -133,8 +131,8 @@ def measure_families(
         (serif, sans-serif, monospace); accuracy_pen, of letters of a pen. With images of no class,
         none_sure_CASE is the share of those of a case that are sure.
     """
-    outputs = split.probabilities[:, : config.n_classes]
-    correct, sure = outputs.argmax(axis=1) == split.labels, outputs.max(axis=1) >= calibration.sure
+    correct = split.probabilities[:, : config.n_classes].argmax(axis=1) == split.labels
+    sure = calibration.are_sure(split.probabilities, config.n_classes)
     rows = [manifest[name] for name in split.filenames]
     kept = [
         (row["style"], row["family"], f"{row['typeface']}/{row['case']}/{label}", right)

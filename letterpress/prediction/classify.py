@@ -12,7 +12,7 @@ from PIL import Image
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
-from letterpress.evaluation.calibration import Calibration
+from letterpress.evaluation.calibration import MOST_NONE, Calibration
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
 
@@ -36,10 +36,10 @@ class Answer(NamedTuple):
     @property
     def is_none(self) -> bool:
         """Whether the image most probably shows none of the classes."""
-        return self.none > 0.5
+        return self.none > MOST_NONE
 
     def is_sure(self, least: float) -> bool:
-        """Whether the first guess has at least this probability."""
+        """Whether the first guess has at least this probability, as `Calibration.are_sure` says."""
         return not self.is_none and self.guesses[0].probability >= least
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.files import replacing
 from letterpress.core.tensorflow import tf
-from letterpress.evaluation.calibration import read_calibration
+from letterpress.evaluation.calibration import MOST_NONE, read_calibration
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
 from letterpress.prediction.picture import ink_size
@@ -38,6 +38,7 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
     metadata = {
         "classes": config.class_names,
         "inkSize": ink_size(config),
+        "mostNone": MOST_NONE,
         **read_calibration(calibration)._asdict(),
     }
     images = draw_golden(config)

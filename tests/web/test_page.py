@@ -11,7 +11,9 @@ from selenium.webdriver import ActionChains
 from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.keys import Keys
 
-from tests.web.conftest import Page, serving
+from letterpress.model.network import build_classifier
+from letterpress.web.export import export
+from tests.web.conftest import CALIBRATION, CONFIG, Page, serving
 from tests.web.letters import LETTERS, Stroke
 from tools.serve import POLICY
 
@@ -38,16 +40,34 @@ def test_the_browser_computes_what_keras_computes(page: Page, random_model: Path
     golden = json.loads((random_model / "golden.json").read_text(encoding="utf-8"))
     computed = page.run(
         "const {load} = await import('/classifier.js');"
-        "const {predict, classes, inkSize, side} = await load('model/model.json');"
-        "const rows = given[0].map((image) => Array.from(predict(image.map((v) => v / 255))));"
-        "return {rows, classes, inkSize, side};",
+        "const {predict, classify, classes, inkSize, side} = await load('model/model.json');"
+        "const images = given[0].map((image) => image.map((v) => v / 255));"
+        "const rows = images.map((image) => Array.from(predict(image)));"
+        "return {rows, answers: images.map(classify), classes, inkSize, side};",
         golden["images"],
     )
     expected = np.array(golden["probabilities"])
     assert (expected.shape, expected.max() > 0.1) == ((26, 27), True)  # not all equal
     np.testing.assert_allclose(computed["rows"], expected, atol=1e-5, rtol=0)
+    answers = [[*answer["shares"], answer["none"]] for answer in computed["answers"]]
+    np.testing.assert_allclose(answers, CALIBRATION.apply(expected), atol=1e-5, rtol=0)
     assert computed["classes"] == list("abcdefghijklmnopqrstuvwxyz")
     assert (computed["inkSize"], computed["side"]) == (INK, 32)
+
+
+def test_a_drawing_of_no_class_is_said_to_be_no_letter(
+    browser: Any, page: Page, random_model: Path, tmp_path: Path
+) -> None:
+    classifier = build_classifier(CONFIG)
+    classifier.load_weights(random_model.with_suffix(".weights.h5"))
+    bias = classifier.weights[-1]
+    bias.assign([*[0.0] * 26, 99.0])
+    classifier.save_weights(weights := tmp_path / "none.weights.h5")
+    export(CONFIG, weights, random_model.with_suffix(".json"), tmp_path / "model")
+    with serving(browser, tmp_path / "model") as other:
+        other.draw(LETTERS["R"])
+        assert other.status == "This is not a letter."
+    page.open()
 
 
 def test_the_policy_forbids_evaluating_text_and_requests_elsewhere(page: Page) -> None:

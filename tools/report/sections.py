@@ -64,7 +64,7 @@ def _verdicts(base: Revision, head: Revision) -> str:
 
 
 def _same_images(base: Revision, head: Revision, path: str) -> bool:
-    """Tells whether both sides classified the same records. Equal names alone do not prove it."""
+    """Returns whether both sides classified the same records. Equal names are not enough."""
     before, after = (
         {name: row["actual"] for name, row in side.predictions.get(path, {}).items()}
         for side in (base, head)
