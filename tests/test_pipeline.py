@@ -19,6 +19,7 @@ from letterpress.core.files import replacing
 from tests.conftest import ROOT, Params, copy_project
 
 LETTERS = "data/ascii_letter/metrics.json"
+CALIBRATION = "data/ascii_letter/calibration.json"
 STAGES = [
     f"{name}@{key}" if key else name
     for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"].items()
@@ -175,7 +176,7 @@ def test_a_sweep_runs_an_experiment_per_value_on_the_code_that_was_queued(
         for i in (1, 2)
     )
     assert same == {}
-    assert other.keys() == {LETTERS}
+    assert other.keys() == {LETTERS, CALIBRATION}
     repository.run("dvc", "exp", "apply", "sweep-2")
     assert repository.read(LETTERS)["loss"] == other[LETTERS]["loss"]["new"]
     assert [*status(repository)] == ["export_web"]  # the sweep ended with evaluate
