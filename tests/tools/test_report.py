@@ -181,7 +181,7 @@ EDITS: dict[str, tuple[Callable[[Project], object], str]] = {
     "no number": (lambda p: p.write(CURVE, "loss\nlow\n"), "could not convert"),
     "no loss": (lambda p: p.write(CURVE, "step\n1\n"), f"{CURVE}: not readable (KeyError"),
     "not UTF-8": (lambda p: p.params.update(a="\udcff"), "params.yaml: not readable as YAML"),
-    "link": (lambda p: p.run(f"ln -sf /etc/passwd {PREDICTIONS}"), "absolute path"),
+    "link": (lambda p: p.run(f"ln -sf /etc/passwd {PREDICTIONS}"), f"{PREDICTIONS}: not readable"),
 }
 
 

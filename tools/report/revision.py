@@ -73,9 +73,10 @@ def _read(commit: str) -> Revision:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(fileobj=archive) as tar:
-                # Python 3.11.3 and older have no filters.
+                # Python 3.11.3 and older have no filters. A link could lead out of the folder.
                 tar.extraction_filter = getattr(tarfile, "data_filter", None)
-                tar.extractall(folder)  # noqa: S202  # git wrote it
+                files = [member for member in tar if not member.issym()]
+                tar.extractall(folder, files)  # noqa: S202  # git wrote it
             revision = read_folder(Path(folder), commit)
             _check_lock(Path(folder), revision.stages)
             return revision
