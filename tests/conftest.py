@@ -28,6 +28,7 @@ mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samp
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
   n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
 transfer: {labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2, n_steps: 2}
+conditions: {n_images: 4}
 """
 
 # Families for the tests: package, style, split and files, which matplotlib brings along.

@@ -22,7 +22,7 @@ NAMES = {
     r"transfer/labels_(\d+)\.transfer_gain": r"transfer gain, labels per class: \1",
 }
 """The rows of this project: patterns of FOLDER/KEY, and what a reader calls the metric."""
-FOLDERS = {"mnist", "ascii_letter", "transfer"}
+FOLDERS = {"mnist", "ascii_letter", "conditions", "transfer"}
 """The folders of this project. Every metric of another folder (a new pipeline) is shown."""
 
 

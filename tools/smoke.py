@@ -22,7 +22,7 @@ OVERRIDES = """
     ascii_letter.n_unseen_per_class=4 ascii_letter.n_train_samples=104
     ascii_letter.n_validation_samples=26 ascii_letter.n_test_samples=26
     transfer.labels_per_class=[1,2] transfer.n_test_per_class=2
-    transfer.n_seeds=2 transfer.n_steps=2
+    transfer.n_seeds=2 transfer.n_steps=2 conditions.n_images=4
 """
 """The params that decide how long a run takes, as `dvc exp run -S` takes them."""
 

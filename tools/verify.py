@@ -12,7 +12,14 @@ from pathlib import Path
 
 from tools.report.revision import Revision, changes, read_folder
 
-TRAINED = ("train_mnist", "fine_tune_ascii", "evaluate", "transfer_curve", "export_web")
+TRAINED = (
+    "train_mnist",
+    "fine_tune_ascii",
+    "evaluate",
+    "measure_conditions",
+    "transfer_curve",
+    "export_web",
+)
 """The stages that compute in floating point."""
 TOLERANCE = 0.03  # how far a metric may be from the committed one on another machine
 GAIN_TOLERANCE = 0.1  # the same for the transfer gain, the mean of a few short trainings

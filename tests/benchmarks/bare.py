@@ -11,6 +11,7 @@ from stages import (
     evaluate,
     export_web,
     fine_tune_ascii,
+    measure_conditions,
     train_mnist,
     transfer_curve,
     write_tfrecords,
@@ -26,6 +27,7 @@ def main(fine_tune_only: bool) -> None:
         transfer_curve.main()
     fine_tune_ascii.main()
     evaluate.main()
+    measure_conditions.main()
     export_web.main()
 
 
