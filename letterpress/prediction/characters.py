@@ -44,8 +44,6 @@ class _Parts(NamedTuple):
     on_rim: Mask
     depths: Floats
     """Distance of each pixel to the outside of its part, [height, width]."""
-    had_lines: bool
-    """Whether thin lines were removed."""
 
     def mask(self, indices: Sequence[int]) -> Mask:
         return np.isin(self.labels, np.array(indices) + 1)
@@ -142,19 +140,17 @@ def _split(mask: Mask) -> _Parts:
     box = _extent(mask)
     depths = np.zeros(mask.shape, np.float32)  # the transform is slow: only where it is needed
     depths[box] = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1]
-    had_lines = False
     if rim(mask).any():
         least = max(_THIN * float(depths.max()), 1.01)
         thick = mask & (ndimage.distance_transform_edt(depths <= least) <= least + 0.5)
         thin, _ = _label(mask & ~thick)
         lines = np.isin(thin, np.setdiff1d(rim(thin), 0))
-        had_lines = bool(max(lines.any(axis=0).mean(), lines.any(axis=1).mean()) > 0.3)
-        if had_lines:
+        if max(lines.any(axis=0).mean(), lines.any(axis=1).mean()) > 0.3:
             mask, depths = thick, np.where(thick, depths, 0)
     labels, n_parts = _label(mask)
     areas = np.bincount(labels.ravel(), minlength=n_parts + 1)[1:]
     boxes = ndimage.find_objects(labels)
-    return _Parts(labels, boxes, areas, _find_on_rim(labels, boxes), depths, had_lines)
+    return _Parts(labels, boxes, areas, _find_on_rim(labels, boxes), depths)
 
 
 def _find_on_rim(labels: npt.NDArray[np.int32], boxes: Sequence[Box]) -> Mask:

@@ -74,8 +74,9 @@ def _denoise(grey: Floats) -> tuple[Floats, float]:
 def find_inks(grey: Floats) -> Iterator[Floats]:
     """Yields how much each pixel differs from the paper, 0..1 [height, width]: the likeliest first.
 
-    If the paper is evenly lit, it is most of the rim, or else of the picture. Otherwise strokes differ from what is
-    around them, and the paper under them is interpolated (grey closing); both sides are tried.
+    If the paper is evenly lit, it is most of the rim, or else of the picture. Otherwise strokes
+    differ from what is around them, and the paper under them is interpolated (grey closing); dark
+    and light strokes are tried.
     """
     low, high = np.percentile(grey, [0.1, 99.9])
     middle = (low + high) / 2
