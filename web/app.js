@@ -1,10 +1,12 @@
-// The page: turns strokes into three guesses.
+// The page: turns strokes, or a picture, into three guesses.
 import {load} from './classifier.js';
-import {render, trace} from './strokes.js';
+import {prepareEach} from './picture.js';
+import {isDot, render, show, trace} from './strokes.js';
 
 const PEN = 26; // pixels of the pad's 560
 const STEP = 14; // pixels that a key moves the pen
 const N_SHOWN = 3;
+const LARGEST = 1280; // pixels; larger pictures are reduced first
 const MOVES = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
   Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
@@ -15,10 +17,16 @@ const context = pad.getContext('2d');
 const strokes = [];
 const keyboard = {at: [pad.width / 2, pad.height / 2], used: false, down: false};
 let pointer = null; // the id of the pointer that is drawing
+let picture = null; // what is shown instead of strokes
 let classifier = null;
 
 function redraw() {
   context.clearRect(0, 0, pad.width, pad.height);
+  if (picture) {
+    const scale = Math.min(pad.width / picture.width, pad.height / picture.height);
+    const [width, height] = [picture.width * scale, picture.height * scale];
+    context.drawImage(picture, (pad.width - width) / 2, (pad.height - height) / 2, width, height);
+  }
   context.strokeStyle = getComputedStyle(pad).color;
   trace(context, strokes, PEN);
   if (!keyboard.used) return;
@@ -32,11 +40,44 @@ function redraw() {
 function classify() {
   redraw();
   if (!classifier) return;
-  const pixels = render(seen, strokes, classifier.inkSize);
-  const {shares, none} = classifier.classify(pixels);
-  const ranked = strokes.length ? rank(shares) : [];
+  const image = render(seen, strokes, classifier.inkSize);
+  if (!strokes.length) answer([], 'Ready. Draw a capital or small letter.');
+  else if (isDot(strokes)) answer([], 'This is not a letter.');
+  else guess(image);
+}
+
+/** Reads and classifies a picture file. */
+async function classifyPicture(file) {
+  clear();
+  try {
+    const bitmap = await createImageBitmap(file);
+    const scale = Math.min(1, LARGEST / Math.max(bitmap.width, bitmap.height));
+    const [width, height] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(length * scale)));
+    const canvas = new OffscreenCanvas(width, height);
+    const drawing = canvas.getContext('2d');
+    drawing.imageSmoothingQuality = 'high';
+    drawing.drawImage(bitmap, 0, 0, width, height);
+    picture = canvas;
+    redraw();
+    const images = prepareEach(drawing.getImageData(0, 0, width, height), classifier);
+    show(seen, images[0]);
+    if (images.length > 1) answer([], `${images.length} characters. Crop the picture to one letter.`);
+    else guess(images[0]);
+  } catch (error) {
+    const reason = error instanceof DOMException ? 'this file is not a picture' : error.message;
+    answer([], picture ? `This is not a letter: ${reason}.` : `Sorry: ${reason}.`);
+  }
+}
+
+function guess(image) {
+  const {shares, none} = classifier.classify(image);
+  const ranked = rank(shares);
+  answer(ranked, sentence(ranked, none));
+}
+
+function answer(ranked, text) {
   guesses.replaceChildren(...ranked.map(row));
-  status.textContent = ranked.length ? sentence(ranked, none) : 'Ready. Draw a capital or small letter.';
+  status.textContent = text;
 }
 
 function rank(probabilities) {
@@ -82,6 +123,7 @@ pad.addEventListener('pointerdown', (event) => {
   pointer = event.pointerId;
   pad.setPointerCapture(pointer);
   keyboard.used = keyboard.down = false;
+  picture = null;
   strokes.push([place(event)]);
   redraw();
 });
@@ -104,6 +146,7 @@ pad.addEventListener('keydown', (event) => {
   const move = MOVES[event.key];
   if (event.key === ' ' && !event.repeat) {
     keyboard.down = !keyboard.down;
+    picture = null;
     if (keyboard.down) strokes.push([keyboard.at]);
     else classify();
   } else if (move) {
@@ -133,6 +176,7 @@ pad.addEventListener('blur', () => { // lift the pen
 function removeLast(number) {
   pointer = null;
   keyboard.down = false;
+  picture = null;
   strokes.splice(Math.max(strokes.length - number, 0));
   classify();
 }
@@ -146,6 +190,21 @@ document.addEventListener('keydown', (event) => {
   if (event.key === 'Backspace' || (event.key === 'z' && (event.ctrlKey || event.metaKey))) undo();
   else if (event.key === 'Escape' || event.key === 'Delete') clear();
 });
+
+const chosen = document.getElementById('picture');
+chosen.addEventListener('change', () => {
+  if (chosen.files.length) classifyPicture(chosen.files[0]);
+  chosen.value = ''; // the same file may be chosen again
+});
+document.addEventListener('dragover', (event) => event.preventDefault());
+document.addEventListener('drop', (event) => {
+  event.preventDefault(); // the browser would leave the page
+  if (event.dataTransfer.files.length) classifyPicture(event.dataTransfer.files[0]);
+});
+document.addEventListener('paste', (event) => {
+  if (event.clipboardData.files.length) classifyPicture(event.clipboardData.files[0]);
+});
+
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
 
 try {

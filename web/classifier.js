@@ -6,7 +6,7 @@ export async function load(address) {
   await tf.ready();
   const model = await tf.loadLayersModel(address);
   const [, height, width] = model.inputs[0].shape;
-  const {classes, inkSize, mostNone, sure, temperature} = model.getUserDefinedMetadata();
+  const {classes, inkSize, mostNone, placement, sure, temperature} = model.getUserDefinedMetadata();
 
   /** Classifies an image (Float32Array, 0 to 1, row by row); returns the model's outputs. */
   function predict(pixels) {
@@ -22,5 +22,5 @@ export async function load(address) {
   }
 
   predict(new Float32Array(height * width)); // the first call is slow: make it before anybody waits
-  return {predict, classify, classes, inkSize, mostNone, sure, side: height};
+  return {predict, classify, classes, inkSize, mostNone, placement, sure, side: height};
 }

@@ -1,7 +1,18 @@
 // A stroke is an array of points [x, y]; a drawing is an array of strokes.
 
 const PEN = 3; // pixels of the model's image
-const SMALLEST = 24; // pixels of the pad's 560; smaller drawings are dots and are not enlarged further
+const SMALLEST = 24; // pixels of the pad's 560; smaller drawings are dots, and no letters
+
+/** Returns the box around the points of strokes: [[left, right], [top, bottom]]. */
+function bounds(strokes) {
+  return [0, 1].map((axis) => {
+    const values = strokes.flat().map((point) => point[axis]);
+    return [Math.min(...values), Math.max(...values)];
+  });
+}
+
+/** Returns whether strokes are no more than a dot. */
+export const isDot = (strokes) => bounds(strokes).every(([from, to]) => to - from < SMALLEST);
 
 /** Draws strokes in the context's strokeStyle; `place` maps points to the canvas. */
 export function trace(context, strokes, width, place = (point) => point) {
@@ -30,8 +41,7 @@ export function render(canvas, strokes, inkSize) {
   context.fillStyle = '#000';
   context.fillRect(0, 0, side, side);
   if (strokes.length) {
-    const [xs, ys] = [0, 1].map((axis) => strokes.flat().map((point) => point[axis]));
-    const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const [[left, right], [top, bottom]] = bounds(strokes);
     const scale = (inkSize - PEN) / Math.max(right - left, bottom - top, SMALLEST);
     context.strokeStyle = '#fff';
     trace(context, strokes, PEN, ([x, y]) => [
@@ -41,4 +51,11 @@ export function render(canvas, strokes, inkSize) {
   }
   const {data} = context.getImageData(0, 0, side, side);
   return Float32Array.from({length: side * side}, (_, i) => data[4 * i] / 255);
+}
+
+/** Shows an image (Float32Array, 0 to 1, row by row) on a square canvas. */
+export function show(canvas, image) {
+  const pixels = new ImageData(canvas.width, canvas.height);
+  pixels.data.forEach((_, i) => { pixels.data[i] = i % 4 === 3 ? 255 : Math.round(255 * image[(i - (i % 4)) / 4]); });
+  canvas.getContext('2d', {willReadFrequently: true}).putImageData(pixels, 0, 0);
 }

@@ -1,5 +1,6 @@
 """Exports the letters classifier to TensorFlow.js, with golden examples that test the page."""
 
+import base64
 import json
 from pathlib import Path
 
@@ -8,12 +9,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.conditions.pictures import CONDITIONS, draw_picture
 from letterpress.core.files import replacing
 from letterpress.core.tensorflow import tf
 from letterpress.evaluation.calibration import MOST_NONE, read_calibration
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
-from letterpress.prediction.picture import ink_size
+from letterpress.prediction.picture import ink_size, open_picture, prepare_each
 from letterpress.web.tfjs import write_layers_model
 
 
@@ -28,10 +30,31 @@ def draw_golden(config: AsciiLetterConfig) -> npt.NDArray[np.uint8]:
     return np.stack([np.asarray(letter) for letter in letters])[..., np.newaxis]
 
 
-def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: Path) -> None:
-    """Writes a folder of model.json, weights.bin and golden.json (images and probabilities).
+def draw_golden_pictures(config: AsciiLetterConfig) -> list[dict[str, object]]:
+    """Draws a picture per condition, with what `predict` makes of it: images, or an error."""
+    letters = draw_golden(config)[..., 0]
+    golden = []
+    for index, condition in enumerate(CONDITIONS):
+        letter, other = letters[index % len(letters)], letters[(index + 1) % len(letters)]
+        content = draw_picture(condition, letter, other, np.random.default_rng(index))
+        entry: dict[str, object] = {
+            "condition": condition,
+            "file": base64.b64encode(content).decode(),
+        }
+        try:
+            images = prepare_each(open_picture(condition, content), config)
+            rows = [[round(float(value), 4) for value in image[..., 0].flat] for image in images]
+            golden.append({**entry, "images": rows})
+        except ValueError as error:
+            golden.append({**entry, "error": str(error)})
+    return golden
 
-    The page applies the calibration, as `classify` does; golden.json has uncalibrated outputs.
+
+def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: Path) -> None:
+    """Writes a folder of model.json, weights.bin, golden.json and golden_pictures.json.
+
+    golden.json has images and uncalibrated outputs: the page applies the calibration, as `classify`
+    does. golden_pictures.json has picture files and the images that `predict` makes of them.
     """
     classifier = build_classifier(config)
     load_weights(classifier, weights)
@@ -39,6 +62,7 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
         "classes": config.class_names,
         "inkSize": ink_size(config),
         "mostNone": MOST_NONE,
+        "placement": config.placement,
         **read_calibration(calibration)._asdict(),
     }
     images = draw_golden(config)
@@ -51,5 +75,7 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
     with replacing(target) as folder:
         folder.mkdir()
         write_layers_model(folder, classifier, metadata)
-        (folder / "golden.json").write_text(json.dumps(golden) + "\n", encoding="utf-8")
+        pictures = draw_golden_pictures(config)
+        for name, values in (("golden", golden), ("golden_pictures", pictures)):
+            (folder / f"{name}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
     print(f"{target}: letters classifier for TensorFlow.js")

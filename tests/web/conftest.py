@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
@@ -64,6 +64,10 @@ class Page:
     def seen(self) -> Any:
         """What the model sees: 0..255 [32, 32]."""
         return np.reshape(self.run(SEEN), (32, 32))
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Waits until a condition holds, 10 s at most."""
+        WebDriverWait(self.browser, 10).until(lambda _: condition())
 
     def find(self, selector: str) -> Any:
         return self.browser.find_element("css selector", selector)

@@ -31,7 +31,12 @@ def test_the_same_weights_give_the_same_bytes_and_missing_ones_change_nothing(
     random_model: Path,
 ) -> None:
     before = {path: path.read_bytes() for path in random_model.iterdir()}
-    assert {path.name for path in before} == {"model.json", "weights.bin", "golden.json"}
+    assert {path.name for path in before} == {
+        "model.json",
+        "weights.bin",
+        "golden.json",
+        "golden_pictures.json",
+    }
     weights, calibration = (random_model.with_suffix(end) for end in (".weights.h5", ".json"))
     export(CONFIG, weights, calibration, random_model)
     with pytest.raises(PipelineError, match="missing"):
