@@ -28,15 +28,21 @@ function findCharacters(pixels) {
 
 /** Returns the red, green and blue of a picture. Clear parts are painted, see records/image.py. */
 function flatten({width, height, data}) {
-  const opaque = [0, 1, 2].map((c) => data.filter((_, i) => i % 4 === c && data[i - c + 3] >= 128));
+  const colours = [0, 1, 2].map((c) => map(grid(width, height), (_, i) => data[4 * i + c]));
+  const opacity = map(grid(width, height), (_, i) => data[4 * i + 3]);
+  if (opacity.data.some((value) => value < 255)) paintClear(colours, opacity.data);
+  return colours.map((colour) => map(colour, (value) => value / 255));
+}
+
+function paintClear(colours, opacity) {
+  const opaque = colours.map(({data}) => data.filter((_, i) => opacity[i] >= 128));
   let paper = [0, 0, 0];
   if (opaque[0].length) {
     paper = opaque.map((values) => Math.trunc(percentiles(values, 50)[0]));
     if (Math.max(...opaque.map(spread)) < 8) paper.fill(paper[0] + paper[1] + paper[2] < 384 ? 255 : 0);
   }
-  return [0, 1, 2].map((c) => map(grid(width, height), (_, i) => {
-    const opacity = data[4 * i + 3] / 255;
-    return (data[4 * i + c] * opacity + paper[c] * (1 - opacity)) / 255;
+  colours.forEach(({data}, c) => data.forEach((value, i) => {
+    data[i] = paper[c] + (value - paper[c]) * (opacity[i] / 255);
   }));
 }
 
@@ -289,7 +295,8 @@ function cut(ink, parts, own, factor) {
   const [level] = percentiles(values.data.filter((_, i) => mask.data[i]), 90);
   let near = map(values, (value, i) => (away[i] <= reach ? Math.min(value / level, 1) : 0));
   if (factor > 1) near = reduce(near, factor);
-  near = map(near, (value) => (value < FAINTEST ? 0 : value));
+  const most = near.data.reduce((a, b) => Math.max(a, b), 0);
+  near = map(near, (value) => (value < FAINTEST * most ? 0 : value));
   return crop(near, extent(near));
 }
 

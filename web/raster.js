@@ -4,9 +4,17 @@
 export const grid = (width, height, data = new Float32Array(width * height)) => ({width, height, data});
 
 /** Makes a grid whose values depend on those of another at the same place. */
-export const map = ({width, height, data}, value) => grid(width, height, Float32Array.from(data, value));
+export function map({width, height, data}, value) {
+  const result = grid(width, height); // Float32Array.from is ten times slower than a loop
+  for (let i = 0; i < data.length; i++) result.data[i] = value(data[i], i);
+  return result;
+}
 
-export const sum = ({data}) => data.reduce((total, value) => total + value, 0);
+export function sum({data}) {
+  let total = 0;
+  for (let i = 0; i < data.length; i++) total += data[i];
+  return total;
+}
 
 /** Returns the n-th percentiles of values, interpolated linearly. */
 export function percentiles(values, ...shares) {
@@ -174,6 +182,13 @@ export function sides({width, height, data}) {
   return [data.slice(0, width), data.slice((height - 1) * width), column(0), column(width - 1)];
 }
 
+function include(box, x, y) {
+  box.top = Math.min(box.top, y);
+  box.bottom = Math.max(box.bottom, y + 1);
+  box.left = Math.min(box.left, x);
+  box.right = Math.max(box.right, x + 1);
+}
+
 /** Numbers the connected parts of a mask from 1; `corners` says whether corners connect. */
 export function label(mask, corners) {
   const {width, height, data} = mask;
@@ -186,11 +201,9 @@ export function label(mask, corners) {
     const queue = [start];
     labels.data[start] = boxes.length + 1;
     for (let i = 0; i < queue.length; i++) {
-      const [x, y] = [queue[i] % width, Math.floor(queue[i] / width)];
-      box.top = Math.min(box.top, y);
-      box.bottom = Math.max(box.bottom, y + 1);
-      box.left = Math.min(box.left, x);
-      box.right = Math.max(box.right, x + 1);
+      const x = queue[i] % width;
+      const y = Math.floor(queue[i] / width);
+      include(box, x, y);
       for (let dy = -1; dy <= 1; dy++) {
         for (let dx = -1; dx <= 1; dx++) {
           if ((dx && dy && !corners) || x + dx < 0 || x + dx >= width || y + dy < 0 || y + dy >= height) continue;
@@ -210,14 +223,7 @@ export function label(mask, corners) {
 /** Returns the box around what is not 0, with a margin, in multiples of `step`. */
 export function extent({width, height, data}, margin = 0, step = 1) {
   const box = {top: height, bottom: 0, left: width, right: 0};
-  data.forEach((value, i) => {
-    if (!value) return;
-    const [x, y] = [i % width, Math.floor(i / width)];
-    box.top = Math.min(box.top, y);
-    box.bottom = Math.max(box.bottom, y + 1);
-    box.left = Math.min(box.left, x);
-    box.right = Math.max(box.right, x + 1);
-  });
+  for (let i = 0; i < data.length; i++) if (data[i]) include(box, i % width, Math.floor(i / width));
   const first = (value) => Math.floor(Math.max(value - margin, 0) / step) * step;
   const last = (value) => Math.ceil((value + margin) / step) * step;
   return {top: first(box.top), bottom: last(box.bottom), left: first(box.left), right: last(box.right)};

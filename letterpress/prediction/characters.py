@@ -238,7 +238,7 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
     values = np.minimum(ink / np.percentile(ink[mask], 90), 1) * near
     if factor > 1:  # back to the pixels of the picture
         values = np.asarray(Image.fromarray(values.astype(np.float32)).reduce(factor))
-    values = np.where(values < _FAINTEST, 0, values).astype(np.float32)
+    values = np.where(values < _FAINTEST * values.max(), 0, values).astype(np.float32)
     return values[_extent(values > 0)]
 
 
