@@ -8,7 +8,6 @@ from letterpress.conditions.measure import Pipeline, write_conditions
 from letterpress.core.errors import run
 from letterpress.mnist.config import MnistConfig
 
-
 FOLDERS = {"digits": Path("data/mnist"), "letters": Path("data/ascii_letter")}
 FILES = "classifier.weights.h5", "calibration.json", "tfrecords/test"
 RESULTS = Path("data/conditions")

@@ -70,6 +70,7 @@ def test_a_drawing_of_no_class_is_said_to_be_no_letter(
     with serving(browser, tmp_path / "model") as other:
         other.draw(LETTERS["R"])
         assert other.status == "This is not a letter."
+    page.open()
 
 
 READ = (
@@ -141,7 +142,6 @@ def test_a_tap_and_a_picture_of_nothing_are_not_letters(page: Page) -> None:
     target = {"side": 32, "inkSize": INK, "placement": CONFIG.placement}
     found = page.run(READ, base64.b64encode(blank.getvalue()).decode(), target)
     assert "too little contrast" in found
-    page.open()
 
 
 def test_the_policy_forbids_evaluating_text_and_requests_elsewhere(page: Page) -> None:
