@@ -3,8 +3,9 @@
 import math
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator
+from annotated_types import Ge, Gt, Le, Len, Lt
+from pydantic import AfterValidator, BeforeValidator, model_validator
+from typing_extensions import Self
 
 from letterpress.core.params import Params
 
@@ -17,6 +18,14 @@ def _grey_or_rgb(n_channels: int) -> int:  # Literal[1, 3] would accept True
     if n_channels not in (1, 3):
         raise ValueError("Input should be 1 (grey) or 3 (RGB)")
     return n_channels
+
+
+def _as_tuples(value: object) -> object:  # YAML has lists only
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+
+
+Block = Annotated[tuple[Count, ...], Len(1, 8)]
+Blocks = Annotated[tuple[Block, ...], Len(1, 8), BeforeValidator(_as_tuples)]
 
 
 class ClassifierConfig(Params):
@@ -36,7 +45,7 @@ class ClassifierConfig(Params):
     """Share of images of no class in each split, for a further output "none"; 0 for no output."""
     image_height: Annotated[int, Ge(8), Le(512)] = 28
     image_width: Annotated[int, Ge(8), Le(512)] = 28
-    """Pixels. Each of two convolutions removes 1 from each side; pooling halves the rest."""
+    """Pixels."""
     n_channels: Annotated[int, AfterValidator(_grey_or_rgb)] = 1
     """1 for grey, 3 for RGB."""
 
@@ -56,6 +65,10 @@ class ClassifierConfig(Params):
     thicken: Annotated[float, Ge(0), Le(1)] = 0.0
     """Augmentation: share of the images whose lines are made thicker, thinner or softer."""
 
+    blocks: Blocks = ((32, 32), (64, 64), (128,))
+    """The filters of each convolution, 3 x 3 pixels. Pooling after each block halves the image."""
+    dense_units: Count = 128
+    """The outputs of the dense layer between the features and the classes."""
     feature_dropout: Rate = 0.3
     """Fraction of the features that a training step drops."""
     dense_dropout: Rate = 0.1
@@ -86,6 +99,16 @@ class ClassifierConfig(Params):
     placement: Literal["center_of_mass", "bounding_box"] = "center_of_mass"
     """What is centred in an image made from a picture, as in the training images. MNIST centres the
     mass. Used by prediction only."""
+
+    @model_validator(mode="after")
+    def _pooling_leaves_pixels(self) -> Self:
+        shorter = min(self.image_height, self.image_width)
+        if shorter >> len(self.blocks) < 1:
+            raise ValueError(
+                f"{len(self.blocks)} blocks halve {shorter} pixels to nothing. "
+                "Remove a block, or raise image_height and image_width"
+            )
+        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

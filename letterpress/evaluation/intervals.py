@@ -79,13 +79,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return np.minimum(corrected, 1)[np.argsort(order)].tolist()  # type: ignore[no-any-return]
 
 
-def calibration_error(
+def reliability(
     probabilities: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = 15
-) -> float:
-    """Computes the expected calibration error (Guo, Pleiss, Sun and Weinberger 2017).
+) -> list[tuple[float, float, int]]:
+    """Compares what guesses promise with what they hold: the points of a reliability diagram.
 
-    Guesses are put into bins of equal width by their probability, (0, 1/n_bins] and so on. The
-    error is the mean over all guesses of |accuracy - mean probability| of the guess's bin.
+    Guesses are put into bins of equal width by their probability, (0, 1/n_bins] and so on (Guo,
+    Pleiss, Sun and Weinberger 2017).
 
     Args:
         probabilities: the probability of each guess, 0..1 [n].
@@ -93,11 +93,25 @@ def calibration_error(
         n_bins: the number of bins.
 
     Returns:
-        The error, 0 (calibrated) to 1.
+        The mean probability, the accuracy and the number of guesses of each bin that has any.
     """
     probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, float)
     bins = np.ceil(probabilities * n_bins).astype(int)
-    return float(np.abs(np.bincount(bins, correct - probabilities)).sum() / len(bins))
+    return [
+        (float(probabilities[own].mean()), float(correct[own].mean()), int(own.sum()))
+        for own in (bins == number for number in np.unique(bins))
+    ]
+
+
+def calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayLike) -> float:
+    """Computes the expected calibration error: 0 (calibrated) to 1.
+
+    It is the mean over all guesses of |accuracy - mean probability| of the guess's bin; see
+    `reliability`.
+    """
+    points = reliability(probabilities, correct)
+    total = sum(n for _, _, n in points)
+    return sum(n * abs(accuracy - mean) for mean, accuracy, n in points) / total
 
 
 def fit_temperature(log_probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:

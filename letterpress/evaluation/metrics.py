@@ -18,7 +18,7 @@ from letterpress.evaluation.calibration import (
     fit_calibration,
     write_calibration,
 )
-from letterpress.evaluation.intervals import calibration_error, family_interval
+from letterpress.evaluation.intervals import calibration_error, family_interval, reliability
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
 from letterpress.records.read import load_batches, reading
@@ -116,6 +116,13 @@ def measure_split(
     return metrics
 
 
+def _reliability(split: Classified, config: ClassifierConfig) -> list[tuple[float, float, int]]:
+    """Returns the reliability diagram of the images of a class."""
+    is_class = split.labels < config.n_classes
+    outputs = split.probabilities[is_class, : config.n_classes]
+    return reliability(outputs.max(axis=1), outputs.argmax(axis=1) == split.labels[is_class])
+
+
 def measure_families(
     split: Classified,
     config: ClassifierConfig,
@@ -162,7 +169,7 @@ def evaluate_splits(
     splits: Sequence[str] = ("test",),
     manifest: Manifest | None = None,
 ) -> None:
-    """Writes metrics.json, calibration.json and, for the split "test", predictions.csv to `results`.
+    """Writes metrics.json, calibration.json, reliability.csv and, for "test", predictions.csv.
 
     Other splits add their name: accuracy_unseen, accuracy_unseen_low, predictions_unseen.csv. The
     calibration is fitted on the split "validation" if `splits` has it. With a manifest, predictions
@@ -181,12 +188,14 @@ def evaluate_splits(
         calibration = fit_calibration(probabilities, labels, config.n_classes)
     metrics: dict[str, float] = {}
     tables: dict[str, list[tuple[object, ...]]] = {}
+    curve: list[tuple[str, float, float, int]] = []
     for name, raw in classified.items():
         split, suffix = raw.calibrated(calibration), "" if name == "test" else f"_{name}"
         values = measure_split(split, config, calibration)
         if manifest and name != "test":
             values |= measure_families(split, config, calibration, manifest, name)
         metrics |= {_suffixed(key, suffix): value for key, value in values.items()}
+        curve += [(name, *point) for point in _reliability(split, config)]
         tables[f"predictions{suffix}.csv"] = [
             (*row, *((manifest[row.filename][key] for key in DESCRIPTION) if manifest else ()))
             for row in list_predictions(split, config)
@@ -195,6 +204,7 @@ def evaluate_splits(
     header = Prediction._fields + (DESCRIPTION if manifest else ())
     for file, rows in tables.items():
         write_csv(results / file, header, rows)
+    write_csv(results / "reliability.csv", ("split", "probability", "accuracy", "n"), curve)
     write_calibration(results / "calibration.json", calibration)
     write_json(results / "metrics.json", metrics)
 

@@ -10,19 +10,20 @@ def build_features(config: ClassifierConfig) -> Any:
     """Builds the feature extractor. Its weights do not depend on the image size.
 
     Returns:
-        A model named "features" from images, float32 [batch, height, width, channels] of any height
-        and width from 6, to features [batch, height // 2 - 2, width // 2 - 2, 64], float32, or
-        bfloat16 if config.dtype_policy is mixed_bfloat16.
+        A model named "features" from images, float32 [batch, height, width, channels], to features
+        [batch, height / 2**n, width / 2**n, blocks[-1][-1]], rounded down, for n blocks; float32,
+        or bfloat16 if config.dtype_policy is mixed_bfloat16.
     """
     keras.config.set_dtype_policy(config.dtype_policy)
-    layers = [
-        keras.Input((None, None, config.n_channels)),
-        keras.layers.Conv2D(32, 3, activation="relu"),  # h - 2, w - 2, 32
-        keras.layers.Conv2D(64, 3),  # h - 4, w - 4, 64
-        keras.layers.MaxPooling2D(2),  # h / 2 - 2, w / 2 - 2, 64
-        keras.layers.ReLU(),  # after pooling: same result, a quarter of the work
-        keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
-    ]
+    layers = [keras.Input((None, None, config.n_channels))]
+    for *inner, last in config.blocks:
+        layers += [keras.layers.Conv2D(n, 3, padding="same", activation="relu") for n in inner]
+        layers += [
+            keras.layers.Conv2D(last, 3, padding="same"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.ReLU(),  # after pooling: same result, a quarter of the work
+            keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
+        ]
     return keras.Sequential(layers, name="features")
 
 
@@ -39,7 +40,7 @@ def build_classifier(config: ClassifierConfig) -> Any:
         build_features(config),
         keras.layers.Dropout(config.feature_dropout),
         keras.layers.Flatten(),
-        keras.layers.Dense(128, activation="relu"),
+        keras.layers.Dense(config.dense_units, activation="relu"),
         keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
         keras.layers.Dropout(config.dense_dropout),
         keras.layers.Dense(config.n_outputs, activation="softmax", dtype="float32"),

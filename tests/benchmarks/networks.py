@@ -1,5 +1,6 @@
 """The same network in plain Keras and PyTorch, and the FLOP of a training step."""
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,24 +73,29 @@ def second_epoch_of_fit(classifier: Any, batch_size: int, *data: Any, **options:
 
 def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Callable[[], float]:
     """Returns a function that trains the same network in PyTorch and returns the seconds per epoch."""
-    height, width, channels = config.image_shape
     momentum = 1 - config.batch_norm_momentum
-    n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
     nn = torch.nn
+    layers, before = [], config.n_channels
+    for *inner, last in config.blocks:
+        for filters in inner:
+            layers += [nn.Conv2d(before, filters, 3, padding="same"), nn.ReLU()]
+            before = filters
+        layers += [
+            nn.Conv2d(before, last, 3, padding="same"),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.BatchNorm2d(last, momentum=momentum),
+        ]
+        before = last
     network = nn.Sequential(
-        nn.Conv2d(channels, 32, 3),
-        nn.ReLU(),
-        nn.Conv2d(32, 64, 3),
-        nn.MaxPool2d(2),
-        nn.ReLU(),
-        nn.BatchNorm2d(64, momentum=momentum),
+        *layers,
         nn.Dropout(config.feature_dropout),
         nn.Flatten(),
-        nn.Linear(n_features, 128),
+        nn.Linear(n_features(config), config.dense_units),
         nn.ReLU(),
-        nn.BatchNorm1d(128, momentum=momentum),
+        nn.BatchNorm1d(config.dense_units, momentum=momentum),
         nn.Dropout(config.dense_dropout),
-        nn.Linear(128, config.n_classes),
+        nn.Linear(config.dense_units, config.n_classes),
     )
     optimizer = torch.optim.Adam(network.parameters(), lr=0.001)
     all_images = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
@@ -115,26 +121,36 @@ class Operation(NamedTuple):
 
 def operations(config: MnistConfig) -> list[Operation]:
     """Returns the convolutions and matrix products of a step, forward and backward."""
-    n, (height, width, channels) = config.batch_size, config.image_shape
-    conv1 = _convolution("conv1", (n, height, width, channels), 32)
-    conv2 = _convolution("conv2", (n, height - 2, width - 2, 32), 64)
-    n_features = 64 * (height // 2 - 2) * (width // 2 - 2)
-    x, w, dy = (tf.random.normal(s) for s in ((n, n_features), (n_features, 128), (n, 128)))
-    flop = 2 * n * n_features * 128
+    n, shape = config.batch_size, config.image_shape
+    found: list[Operation] = []
+    for block in config.blocks:
+        for filters in block:
+            found += _convolution(f"conv{len(found) // 3 + 1}", (n, *shape), filters)
+            shape = (*shape[:2], filters)
+        shape = shape[0] // 2, shape[1] // 2, shape[2]
+    del found[2]  # the input gradient of the images is not needed
+    inputs, outputs = math.prod(shape), config.dense_units
+    x, w, dy = (tf.random.normal(s) for s in ((n, inputs), (inputs, outputs), (n, outputs)))
+    flop = 2 * n * inputs * outputs
     return [
-        *conv1[:2],  # the input gradient of the images is not needed
-        *conv2,
+        *found,
         Operation("dense forward", lambda: tf.matmul(x, w), flop),
         Operation("dense filter gradient", lambda: tf.matmul(x, dy, transpose_a=True), flop),
         Operation("dense input gradient", lambda: tf.matmul(dy, w, transpose_b=True), flop),
     ]
 
 
+def n_features(config: MnistConfig) -> int:
+    """Returns the number of features of an image."""
+    height, width = (side >> len(config.blocks) for side in config.image_shape[:2])
+    return height * width * config.blocks[-1][-1]
+
+
 def _convolution(name: str, shape: tuple[int, int, int, int], filters: int) -> list[Operation]:
     n, height, width, channels = shape
-    after, sizes = (n, height - 2, width - 2, filters), (3, 3, channels, filters)
+    after, sizes = (n, height, width, filters), (3, 3, channels, filters)
     x, w, dy = (tf.random.normal(s) for s in (shape, sizes, after))
-    ways = {"strides": [1, 1, 1, 1], "padding": "VALID"}
+    ways = {"strides": [1, 1, 1, 1], "padding": "SAME"}
     raw = tf.raw_ops
     flop = 2 * int(np.prod(after)) * 9 * channels
     return [

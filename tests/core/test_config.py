@@ -36,6 +36,8 @@ LIMITS: Limits = {
     "max_shift": ((0, 512), (-0.1, 512.1, INF)),
     "max_zoom": RATE,
     "max_shear": RATE,
+    "blocks": ((((8,),), ((32, 32), (64,))), ((), ((),), ((0,),), ((32.0,),), ((8,) * 9,), 32)),
+    "dense_units": COUNT,
     "feature_dropout": RATE,
     "dense_dropout": RATE,
     "batch_norm_momentum": RATE,
@@ -64,6 +66,13 @@ def assert_limits(config: Params, limits: Limits) -> None:
 def test_values_up_to_the_limits_are_accepted_and_others_are_refused() -> None:
     assert LIMITS.keys() == ClassifierConfig.model_fields.keys()
     assert_limits(ClassifierConfig(), LIMITS)
+
+
+def test_blocks_that_halve_an_image_to_nothing_are_refused() -> None:
+    ClassifierConfig(image_height=15, blocks=((8,), (8,), (8,)))
+    for side in ("image_height", "image_width"):
+        with pytest.raises(ValidationError, match="4 blocks halve 15 pixels to nothing"):
+            ClassifierConfig().replace(**{side: 15}, blocks=((8,),) * 4)
 
 
 def test_image_shape_and_class_names_follow_from_the_values() -> None:

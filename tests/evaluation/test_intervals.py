@@ -12,6 +12,7 @@ from letterpress.evaluation.intervals import (
     family_interval,
     fit_temperature,
     holm,
+    reliability,
     sign_flip_test,
 )
 
@@ -74,6 +75,11 @@ def test_holm_multiplies_the_smallest_p_value_by_their_number() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.8]) == [1, 1]
     assert holm([]) == []
+
+
+def test_a_reliability_diagram_has_the_mean_the_accuracy_and_the_number_of_each_bin() -> None:
+    points = reliability([0.11, 0.13, 0.9, 0.95, 1], [0, 1, 1, 1, 1], n_bins=10)
+    np.testing.assert_allclose(points, [(0.12, 0.5, 2), (0.9, 1, 1), (0.975, 1, 2)])
 
 
 def test_the_calibration_error_is_the_gap_between_probability_and_accuracy() -> None:

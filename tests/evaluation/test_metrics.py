@@ -82,12 +82,14 @@ def test_files_name_the_split_and_a_second_run_writes_the_same_bytes(
     files = runs[0]
     assert runs[1] == files
     tables = {"predictions.csv", "predictions_train.csv"}
-    assert {*files} == {"calibration.json", "metrics.json", *tables}
+    assert {*files} == {"calibration.json", "metrics.json", "reliability.csv", *tables}
     metrics = json.loads(files["metrics.json"])
     assert {k: metrics[k] for k in result[0]} == pytest.approx(result[0], abs=1e-6)
     train, _ = evaluate(trained, trained.train_records)
     for key, name in (("accuracy_low", "accuracy_train_low"), ("wrong_sure", "wrong_sure_train")):
         assert metrics[name] == pytest.approx(train[key], abs=1e-6)
+    points = [row.split(",") for row in files["reliability.csv"].splitlines()[1:]]
+    assert sum(int(n) for split, _, _, n in points if split == "train") == 200
     header, *rows = files["predictions.csv"].split("\n")[:-1]
     assert header == "filename,actual,predicted,probability"
     assert rows == [",".join([*p[:3], str(round(p.probability, 4))]) for p in result[1]]

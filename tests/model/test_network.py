@@ -10,10 +10,11 @@ IMAGES = np.random.default_rng(0).random((4, 28, 28, 1), dtype=np.float32)
 
 
 def test_features_have_the_documented_shape() -> None:
-    features = build_features(CONFIG)
-    for height, width in [(28, 28), (32, 32), (29, 31), (6, 7), (40, 8)]:
-        found = features(np.zeros((3, height, width, 1), np.float32))
-        assert found.shape == (3, height // 2 - 2, width // 2 - 2, 64)
+    for blocks in (((8,),), ((16, 16), (64,)), ((32, 32), (64, 64), (128,))):
+        features = build_features(CONFIG.replace(blocks=blocks))
+        for height, width in [(28, 28), (32, 32), (29, 31), (8, 40)]:
+            found = features(np.zeros((3, height, width, 1), np.float32))
+            assert found.shape == (3, height >> len(blocks), width >> len(blocks), blocks[-1][-1])
 
 
 def test_a_classifier_contains_the_features_and_returns_probabilities() -> None:
@@ -28,15 +29,17 @@ def test_a_classifier_contains_the_features_and_returns_probabilities() -> None:
 
 
 def test_the_number_of_parameters_follows_from_the_config() -> None:
-    assert build_features(CONFIG).count_params() == 19_072
+    assert build_features(CONFIG).count_params() == 139_744
     changes: list[tuple[dict[str, Any], int]] = [
         ({}, 0),
         ({"n_classes": 26}, 16 * (128 + 1)),
         ({"n_channels": 3}, 2 * 9 * 32),
-        ({"image_height": 32, "image_width": 32}, (14**2 - 12**2) * 64 * 128),
+        ({"image_height": 32, "image_width": 32}, (4**2 - 3**2) * 128 * 128),
+        ({"dense_units": 64}, -64 * (3**2 * 128 + 1 + 4 + 10)),
+        ({"blocks": ((32, 32), (64, 64), (64,))}, -64 * (9 * 64 + 1 + 4 + 3**2 * 128)),
     ]
     for change, more in changes:
-        assert build_classifier(CONFIG.replace(**change)).count_params() == 1_200_650 + more
+        assert build_classifier(CONFIG.replace(**change)).count_params() == 289_130 + more
 
 
 def test_mixed_bfloat16_computes_in_bfloat16_and_keeps_float32_weights() -> None:

@@ -65,7 +65,7 @@ def test_missing_and_damaged_weights_are_refused(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.weights.h5"
     classifier, features = build_classifier(CONFIG), build_features(CONFIG)
-    changes: list[dict[str, Any]] = [{"n_classes": 11}, {"n_channels": 3}, {"image_height": 30}]
+    changes: list[dict[str, Any]] = [{"n_classes": 11}, {"n_channels": 3}, {"image_height": 32}]
     others = [build_classifier(CONFIG.replace(**change)) for change in changes]
     batch_norm = keras.layers.BatchNormalization
     deeper = [*classifier.layers, keras.layers.Dense(10)]
