@@ -3,8 +3,6 @@
 import contextlib
 import io
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,12 +17,6 @@ PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 
 def test_the_results_are_in_the_metric_files() -> None:
     assert "\n".join(table(ROOT)) in README
-
-
-def test_the_diagram_is_the_output_of_dvc_dag() -> None:
-    command = [sys.executable, "-m", "dvc", "dag", "--md"]
-    drawn = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert drawn.strip() in README
 
 
 def test_the_table_of_stages_lists_the_files_of_stages() -> None:

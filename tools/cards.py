@@ -32,6 +32,7 @@ def figures(root: Path) -> dict[str, Callable[[], str]]:
     }
     return {
         "results": lambda: "\n".join(metrics.table(root)),
+        "conditions": lambda: _conditions(root / "data/conditions/accuracy_by_condition.csv"),
         "digits-results": lambda: _results(digits, of_digits),
         "digits-mistakes": lambda: _mistakes(digits / "predictions.csv"),
         "letters-results": lambda: _results(letters, of_letters),
@@ -44,6 +45,7 @@ def figures(root: Path) -> dict[str, Callable[[], str]]:
         "families": lambda: _families(),
         "i-or-l": lambda: _i_or_l(letters),
         "transfer": lambda: _transfer(root / "data/transfer/curve.csv"),
+        "near-duplicates": lambda: _near_duplicates(root / "data/overview"),
         "data-splits": lambda: _splits(root / "params.yaml"),
     }
 
@@ -117,6 +119,32 @@ def _splits(path: Path) -> str:
         rows.append((name, str(config.n_classes), size, f"{n_train:,}", *counts))
     header = ("images", "classes", "pixels", "training", "validation", "test", "unseen typefaces")
     return markdown.table(header, rows)
+
+
+def _conditions(path: Path) -> str:
+    header = ["pictures"]
+    names = {"accuracy": "right", "sure": "sure", "accuracy_when_sure": "right if sure"}
+    header += [
+        f"{pipeline}, {name}" for pipeline in ("digits", "letters") for name in names.values()
+    ]
+    rows = [
+        (
+            row["condition"],
+            *(
+                _percent(float(value)) if (value := row[f"{pipeline}_{key}"]) else "-"
+                for pipeline in ("digits", "letters")
+                for key in names
+            ),
+        )
+        for row in _rows(path)
+    ]
+    return markdown.table(header, rows)
+
+
+def _near_duplicates(overview: Path) -> str:
+    names = {"mnist": "digits", "ascii_letter": "letters"}
+    counts = {n: len(_rows(overview / n / "near_duplicates.csv")) for n in names}
+    return " and ".join(f"{counts[n]} of the {name}" for n, name in names.items())
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

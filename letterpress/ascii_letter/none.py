@@ -40,7 +40,8 @@ def draw_none(
     for kind in cycle(kinds):
         if text := _TEXTS.get(kind):
             typeface = typefaces[random.integers(len(typefaces))]
-            yield Drawing(_print(text(random), typeface, shape, random), kind, typeface)
+            image = _print(text(random), typeface, shape, random)
+            yield Drawing(_TURNS.get(kind, np.asarray)(image), kind, typeface)
         elif lines := _LINES.get(kind):
             yield Drawing(draw_lines(lines(random), shape, random), kind, None)
         else:
@@ -136,8 +137,15 @@ _TEXTS = {
     "digits 3 4 7 8": _characters("3478", 1),
     "punctuation": _characters('!?&%$#@+=*"~^', 1),
     "pairs of letters": _characters(_LETTERS, 2),
+    # Those that look like no other letter then.
+    "mirrored letters": _characters("BCDEFGKNRek", 1),
+    "letters on their side": _characters("ABFGIKPRTVYabdefghklprtvy", 1),
     "brackets and dots": _characters("()[]{}<>:;-_", 1),
     "words": _characters(_LETTERS, 4),
+}
+_TURNS: dict[str, Callable[[Grey], Grey]] = {
+    "mirrored letters": np.fliplr,
+    "letters on their side": np.rot90,
 }
 _LINES: dict[str, Callable[[np.random.Generator], list[Points]]] = {
     "scribbles": _scribble,
@@ -147,6 +155,14 @@ _LINES: dict[str, Callable[[np.random.Generator], list[Points]]] = {
 }
 _FIELDS = {"noise": _field(0, 2), "smooth fields": _field(3, 8)}
 
-TRAINED_KINDS = ("digits 3 4 7 8", "punctuation", "pairs of letters", "scribbles", "noise")
+TRAINED_KINDS = (
+    "digits 3 4 7 8",
+    "punctuation",
+    "pairs of letters",
+    "mirrored letters",
+    "letters on their side",
+    "scribbles",
+    "noise",
+)
 NEW_KINDS = ("brackets and dots", "words", "symbols", "zigzags", "spirals", "smooth fields")
 """Drawn for the unseen split only."""

@@ -1,6 +1,8 @@
-"""Capital letters as people draw them: strokes on a grid of whole numbers, 40 high."""
+"""Letters as people draw them: strokes on a grid on which capitals are 40 high."""
 
 import math
+from collections.abc import Sequence
+from random import Random
 
 Point = tuple[int, int]
 Stroke = list[Point]
@@ -45,3 +47,59 @@ LETTERS: dict[str, list[Stroke]] = {
     "Y": [[(0, 0), (15, 19), (30, 0)], [(15, 19), (15, 40)]],
     "Z": [[(0, 0), (28, 0), (0, 40), (28, 40)]],
 }
+
+_BOWL = arc((12, 28), (12, 12), -20, -380, 20)
+SMALL: dict[str, list[Stroke]] = {
+    "a": [_BOWL, [(24, 16), (24, 40)]],
+    "b": [[(0, 0), (0, 40)], _BOWL],
+    "c": [arc((12, 28), (12, 12), -45, -315)],
+    "d": [_BOWL, [(24, 0), (24, 40)]],
+    "e": [[(1, 28), (24, 28), *arc((12, 28), (12, 12), -10, -310)]],
+    "f": [[*arc((16, 9), (8, 9), -20, -180), (8, 40)], [(0, 17), (18, 17)]],
+    "g": [_BOWL, [(24, 16), (24, 46), *arc((12, 46), (12, 9), 0, 150)]],
+    "h": [[(0, 0), (0, 40)], [(0, 28), *arc((10, 27), (10, 10), 180, 360), (20, 40)]],
+    "i": [[(0, 16), (0, 40)], [(0, 4)]],
+    "j": [[(12, 16), (12, 46), *arc((5, 46), (7, 9), 0, 140)], [(12, 4)]],
+    "k": [[(0, 0), (0, 40)], [(18, 17), (0, 30)], [(6, 26), (20, 40)]],
+    "l": [[(0, 0), (0, 40)]],
+    "m": [
+        [(0, 16), (0, 40)],
+        [(0, 26), *arc((9, 25), (9, 9), 180, 360), (18, 40)],
+        [(18, 26), *arc((27, 25), (9, 9), 180, 360), (36, 40)],
+    ],
+    "n": [[(0, 16), (0, 40)], [(0, 27), *arc((11, 27), (11, 11), 180, 360), (22, 40)]],
+    "o": [arc((12, 28), (12, 12), -90, 270, 24)],
+    "p": [[(0, 16), (0, 56)], _BOWL],
+    "q": [_BOWL, [(24, 16), (24, 56)]],
+    "r": [[(0, 16), (0, 40)], [(0, 27), *arc((10, 26), (10, 10), 180, 300)]],
+    "s": [[*arc((9, 22), (9, 6), -30, -260), *arc((9, 34), (9, 6), -90, 150)]],
+    "t": [[(8, 2), (8, 34), *arc((14, 34), (6, 6), 180, 60)], [(0, 15), (18, 15)]],
+    "u": [[(0, 16), (0, 29), *arc((11, 29), (11, 11), 180, 0), (22, 16)], [(22, 16), (22, 40)]],
+    "v": [[(0, 16), (11, 40), (22, 16)]],
+    "w": [[(0, 16), (8, 40), (17, 20), (26, 40), (34, 16)]],
+    "x": [[(0, 16), (22, 40)], [(22, 16), (0, 40)]],
+    "y": [[(0, 16), (12, 38)], [(24, 16), (6, 56)]],
+    "z": [[(0, 16), (20, 16), (0, 40), (20, 40)]],
+}
+SERIFS: list[Stroke] = [[(8, 0), (8, 40)], [(0, 0), (16, 0)], [(0, 40), (16, 40)]]
+"""A capital I that is no small l."""
+
+
+def written(strokes: Sequence[Stroke], hand: int, scale: int = 8) -> list[Stroke]:
+    """Returns the strokes in pixels as one hand writes them: slanted, stretched, bent, shaky."""
+    random = Random(f"{hand}")
+    slant, width, angle = random.uniform(-0.05, 0.25), random.uniform(0.85, 1.15), 0.06
+    waves = [(random.uniform(0.5, 1.2), random.uniform(0, 7)) for _ in range(2)]
+    shake = Random(f"{hand}/{strokes}")
+    turn = shake.uniform(-angle, angle)
+
+    def moved(point: Point) -> Point:
+        x = point[0] * width + slant * (40 - point[1])
+        y = float(point[1])
+        (a, p), (b, q) = waves
+        x, y = x + a * math.sin(y / 9 + p), y + b * math.sin(x / 9 + q)
+        x, y = x - turn * (y - 20), y + turn * (x - 15)
+        x, y = (value + shake.gauss(0, 0.15) for value in (x, y))
+        return round(scale * x + 40), round(scale * y + 40)
+
+    return [[moved(point) for point in stroke] for stroke in strokes]

@@ -7,16 +7,11 @@ import pytest
 from stages.export_web import MODEL
 from tests.conftest import ROOT
 from tests.web.conftest import serving
-from tests.web.letters import LETTERS
+from tests.web.letters import LETTERS, SERIFS, SMALL, Stroke, written
 
-PLACES = [
-    (8, (40, 40)),
-    (2, (165, 165)),
-    (1, (6, 6)),
-    (2, (325, 6)),
-    (1, (6, 370)),
-    (2, (325, 325)),
-]
+PLACES = [(8, (40, 40)), (1, (6, 370)), (2, (325, 325))]
+HANDS = range(3)
+SCRIBBLE: Stroke = [((7 * i * i) % 40, (11 * i * i + 5 * i) % 40) for i in range(20)]
 
 
 @pytest.mark.web
@@ -32,3 +27,20 @@ def test_26_capitals_are_recognized_wherever_and_however_large_they_are(browser:
         assert page.draw(LETTERS["T"])[0][1] >= 90
         assert page.status == "This is T."
         assert page.console() == []
+
+
+@pytest.mark.web
+def test_capitals_and_small_letters_of_several_hands_are_recognized(browser: Any) -> None:
+    shapes = [*(LETTERS | {"I": SERIFS}).items(), *SMALL.items()]
+    with serving(browser, ROOT / MODEL) as page:
+        for hand in HANDS:
+            wrong = {}
+            for name, strokes in shapes:
+                guess, probability = page.draw(written(strokes, hand), 1, (0, 0))[0]
+                if guess != name.upper():
+                    wrong[name] = guess, probability
+                    assert not page.status.startswith("This is "), (hand, name, page.status)
+            assert len(shapes) == 52
+            assert len(wrong) <= 4, (hand, wrong)
+        page.draw([SCRIBBLE])
+        assert page.status == "This is not a letter."
