@@ -30,7 +30,7 @@ MOMENTS ?= 20
 .DEFAULT_GOAL := help
 .PHONY: help repro metrics experiments report seeds compare smoke cards workers serve \
 	test test-web test-distributed test-all fuzz chaos bench lint format \
-	verify lock notice install clean
+	verify verify-here lock notice install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -110,6 +110,9 @@ format: $(VENV)/installed-dev ## Format the code
 
 verify: $(VENV)/installed ## Compare HEAD with a fresh clone, reproduced (SKIP=STAGE)
 	python -m tools.verify $(SKIP)
+
+verify-here: $(VENV)/installed ## After make repro: evaluate again, compare with HEAD (SKIP=STAGE)
+	python -m tools.verify --here $(SKIP)
 
 lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pyproject.toml
 	$(COMPILE) --upgrade --group build -o requirements.txt

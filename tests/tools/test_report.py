@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from scipy.special import expit
 
 from letterpress.core.errors import PipelineError
@@ -17,7 +16,6 @@ from tests.conftest import ROOT
 from tests.tools.conftest import N_IMAGES, Project
 from tools.report.revision import Revision, Rows, read_revision
 from tools.report.sections import LARGEST, MOST_ROWS, report
-from tools.verify import TRAINED, compare
 
 BASE = "origin/main"
 VERDICTS = "Is it really better?"
@@ -254,33 +252,3 @@ def test_another_seed_is_no_evidence_and_a_worse_recipe_is() -> None:
     worse = report(simulated(1), simulated(2, worse_by=2))
     assert worse.count("**worse**") == 5
     assert "| `mnist, validation` | 75.00 (50.00 to 100.00) |" in worse
-
-
-def revision(records: str, weights: str, **metrics: float) -> Revision:
-    stages = {
-        "write_tfrecords@letters": {"outs": [{"path": "data/tfrecords", "md5": records}]},
-        "train_mnist": {"outs": [{"path": "data/weights.h5", "md5": weights}]},
-    }
-    return Revision("", {}, stages, {}, {("m.json", key): metrics[key] for key in metrics}, {}, {})
-
-
-def test_verify_wants_equal_data_and_close_metrics(capsys: pytest.CaptureFixture[str]) -> None:
-    committed = revision("1", "2", accuracy=0.9, transfer_gain=0.05)
-    assert compare(committed, committed) == []
-    assert compare(committed, revision("1", "9", accuracy=0.915, transfer_gain=0.14)) == []
-    printed = capsys.readouterr().out
-    assert "differs: data/weights.h5" in printed
-    assert "m.json accuracy: 0.9 -> 0.915" in printed
-    for made, problem in (
-        (
-            revision("9", "2", accuracy=0.9, transfer_gain=0.05),
-            "write_tfrecords@letters: data differs",
-        ),
-        (revision("1", "2", accuracy=0.8, transfer_gain=0.05), "accuracy is more than"),
-        (revision("1", "2", accuracy=float("nan"), transfer_gain=0.05), "accuracy is more than"),
-        (revision("1", "2", accuracy=0.9, transfer_gain=0.16), "transfer_gain is more than"),
-        (revision("1", "2", accuracy=0.9), "transfer_gain is more than"),
-    ):
-        (failure,) = compare(committed, made)
-        assert problem in failure
-    assert set(TRAINED) <= yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"].keys()

@@ -11,6 +11,9 @@ from letterpress.core.errors import PipelineError
 from tools.report.revision import Revision, git, read_revision
 from tools.report.sections import report
 
+CHECKS = (".ci", ".github", "Makefile", "tools")
+"""What decides whether a change passes. A change of it must be read, not believed."""
+
 
 def find_notes(base: Revision, head: Revision) -> list[str]:
     """Returns what a reader must know before the numbers, one line each."""
@@ -23,6 +26,9 @@ def find_notes(base: Revision, head: Revision) -> list[str]:
         )
     if base.commit == head.commit:
         notes.append(f"base and head are the same commit {names[0]}: nothing can differ")
+    if edited := git("diff", "--name-only", base.commit, head.commit, "--", *CHECKS).decode():
+        paths = sorted({path.strip('"').partition("/")[0] for path in edited.splitlines()})
+        notes.append(f"the commits differ in what checks them: read {', '.join(paths)}")
     return notes
 
 

@@ -73,9 +73,10 @@ def _read(commit: str) -> Revision:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(fileobj=archive) as tar:
-                # Python 3.11.3 and older have no filters. A link could lead out of the folder.
+                # Python 3.11.3 and older have no filters. A link could lead out of the folder, and
+                # the settings of DVC are not the commit's to make.
                 tar.extraction_filter = getattr(tarfile, "data_filter", None)
-                files = [member for member in tar if not member.issym()]
+                files = [m for m in tar if not m.issym() and not m.name.startswith(".dvc/")]
                 tar.extractall(folder, files)  # noqa: S202  # git wrote it
             revision = read_folder(Path(folder), commit)
             _check_lock(Path(folder), revision.stages)
@@ -125,12 +126,13 @@ def read_folder(root: Path, commit: str = "") -> Revision:
 def _check_lock(root: Path, stages: Stages) -> None:
     """Fails unless dvc.lock belongs to the code, the params and the results beside it.
 
-    DVC decides. There is no cache: outputs may be missing, but no file may differ.
+    DVC decides. There is no cache: outputs may be missing, but no file may differ. No code of the
+    commit runs: -I keeps its folder out of Python's path.
     """
     (root / ".dvc").mkdir(exist_ok=True)
     config = QUIET + f"site_cache_dir = {root / '.dvc/site'}\n"
     (root / ".dvc/config.local").write_text(config, encoding="utf-8")
-    command = [sys.executable, "-m", "dvc", "repro", "--dry", "--allow-missing"]
+    command = [sys.executable, "-I", "-m", "dvc", "repro", "--dry", "--allow-missing"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     printed = done.stdout + done.stderr
     if done.returncode or "Running stage" in printed or "up to date" not in printed:

@@ -48,19 +48,23 @@ def report(base: Revision, head: Revision, notes: Iterable[str] = ()) -> str:
 
 
 def _verdicts(base: Revision, head: Revision) -> str:
-    paths = sorted(base.predictions.keys() | head.predictions.keys())
-    tested = [path for path in paths if _same_images(base, head, path)]
-    p_values = [_test(base.predictions[path], head.predictions[path]) for path in tested]
-    corrected = dict(zip(tested, holm(p_values), strict=True))
-    rows = []
-    for path in paths:
+    p_values, rows = compare_predictions(base, head), []
+    for path in sorted(base.predictions.keys() | head.predictions.keys()):
         before, after = (_accuracy(side, path) for side in (base, head))
         change = f"{(after[0] - before[0]) * 100:+.2f}" if before and after else ""
         predictions = base.predictions.get(path), head.predictions.get(path)
-        verdict = _verdict(*predictions, corrected.get(path))
+        verdict = _verdict(*predictions, p_values.get(path))
         rows.append((_title(path), _share(before), _share(after), change, verdict))
     table = _table(("predictions", "before", "after", "change", "verdict"), rows)
     return f"{COMPARED}\n\n{table}\n\n{EXPLAINED}"
+
+
+def compare_predictions(base: Revision, head: Revision) -> dict[str, float]:
+    """Returns the corrected p value of each file whose predictions are of the same images."""
+    paths = sorted(base.predictions.keys() | head.predictions.keys())
+    tested = [path for path in paths if _same_images(base, head, path)]
+    p_values = [_test(base.predictions[path], head.predictions[path]) for path in tested]
+    return dict(zip(tested, holm(p_values), strict=True))
 
 
 def _same_images(base: Revision, head: Revision, path: str) -> bool:
