@@ -39,6 +39,8 @@ repro: $(VENV)/installed ## Run every stage that is not up to date, show the met
 	@git rev-parse --verify HEAD > /dev/null 2>&1 || \
 		{ echo "error: git: no commit, and DVC needs one. Run git init && git add --all && git commit"; exit 1; }
 	dvc repro
+	@dvc status --quiet || { echo "error: .dvc/cache: outputs are missing, see \`dvc status\` (got a full" \
+		"disk?). Free disk space, then run \`dvc commit && make repro\`"; exit 1; }
 	@$(MAKE) --no-print-directory metrics
 
 metrics: $(VENV)/installed ## Show the metrics

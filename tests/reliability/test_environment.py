@@ -101,6 +101,43 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(made: Path, stage: str) -> N
     assert "o space left on device" in the_line(done)
 
 
+# DVC caches the file that describes the folder, but not all files in it, and ends with 0.
+FULL_CACHE = """
+set -e
+mkdir .dvc/cache
+mount -t tmpfs -o size=1M none .dvc/cache
+! make repro
+dvc status
+mount -o remount,size=8M .dvc/cache
+dvc commit
+make repro
+"""
+LARGE = """
+stages:
+  write:
+    cmd: mkdir data; for i in 1 2 3 4; do yes $i | head -c 400000 > data/$i; done
+    outs: [data]
+metrics: []
+"""
+
+
+def test_make_repro_reports_a_full_cache_and_the_way_out(tmp_path: Path) -> None:
+    alone = needs("unshare", "--mount")
+    repository = Repository(tmp_path, PYTHONPATH=str(ROOT))
+    (tmp_path / ".dvc").mkdir()
+    for name in ("Makefile", "requirements.txt", "pyproject.toml", ".dvc/config"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "dvc.yaml").write_text(LARGE, encoding="utf-8")
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("bin/python", "installed"):  # as `make install` does
+        (tmp_path / ".venv" / name).touch()
+    repository.git("init", "--quiet")
+    repository.commit("Start")
+    said = repository.run(*alone, "sh", "-c", FULL_CACHE)
+    assert said.count("error: .dvc/cache: outputs are missing") == 1
+    assert "not in cache:       data" in said
+
+
 def test_a_python_without_the_dependencies_is_reported(tmp_path: Path) -> None:
     done = run(ROOT, sys.executable, "-S", "-m", BUILD)
     line = the_line(done)
