@@ -88,8 +88,20 @@ def _remove(folder: Path, target: Path) -> None:
 
 
 def write_json(target: Path, values: Mapping[str, object]) -> None:
-    """Writes `values` as indented JSON, with floats rounded to six digits."""
-    text = json.dumps(_rounded(values), indent=2, allow_nan=False)
+    """Writes `values` as indented JSON, with floats rounded to six digits.
+
+    Raises:
+        PipelineError: a value is NaN or infinite, which JSON cannot express.
+    """
+    try:
+        text = json.dumps(_rounded(values), indent=2, allow_nan=False)
+    except ValueError as error:
+        from letterpress.core.errors import PipelineError  # which imports this module
+
+        raise PipelineError(
+            f"{target}: expected finite numbers (got {values!s:.200}). "
+            "Train again with a lower learning_rate"
+        ) from error
     with replacing(target) as path:
         path.write_text(text + "\n", encoding="utf-8")
 

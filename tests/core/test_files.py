@@ -7,6 +7,7 @@ from signal import SIGKILL
 
 import pytest
 
+from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing, write_csv, write_json
 from tests.conftest import ROOT
 
@@ -111,7 +112,7 @@ def test_numbers_are_rounded_and_bad_values_leave_the_older_file(tmp_path: Path)
         "table.csv": 'name,share,n\n"a,b",0.3333,7\né,0.5,True\n'.encode(),
     }
     assert contents(tmp_path) == expected
-    with pytest.raises(ValueError):
+    with pytest.raises(PipelineError, match="expected finite numbers"):
         write_json(metrics, {"loss": float("nan")})
     with pytest.raises(ZeroDivisionError):
         write_csv(table, ("n",), ((1 // n,) for n in (1, 0)))

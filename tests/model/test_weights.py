@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,33 @@ def test_missing_and_damaged_weights_are_refused(tmp_path: Path) -> None:
     for other in [*damaged, b"<!DOCTYPE html><html>Not found</html>"]:
         path.write_bytes(other)
         assert_refused(model, path, "not the weights of this classifier")
-    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("dtype", ["f8", "f2", ">f4", "i4", "u8", "?", "c8", "S4"])
+def test_weights_that_are_not_float32_are_refused(tmp_path: Path, dtype: str) -> None:
+    path, model = tmp_path / "features.weights.h5", build_features(CONFIG)
+    model.save_weights(path)
+    name = "layers/conv2d/vars/1"
     with h5py.File(path, "r+") as file:
-        file["layers/dense/vars/1"][3] = np.nan
-    with pytest.raises(PipelineError, match="contains NaN"):
-        load_weights(model, path)
+        del file[name]
+        file[name] = np.zeros(32, dtype)
+    assert_refused(model, path, f"{name} has dtype .*, expected float32")
+
+
+def test_weights_that_are_not_finite_and_other_arrays_are_refused(tmp_path: Path) -> None:
+    path, model = tmp_path / "features.weights.h5", build_features(CONFIG)
+    edits: list[tuple[Callable[[Any], object], str]] = [
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.nan, "f4")), "NaN"),
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.inf, "f4")), "inf"),
+        (lambda file: file.create_dataset("x", (1 << 50,), "f4", chunks=(1,)), "x has shape"),
+        (lambda file: file.pop("layers/conv2d"), "no array has shape"),
+        (lambda file: file.move("layers/conv2d", "layers/other"), "not the weights"),
+    ]
+    for edit, reason in edits:
+        model.save_weights(path)
+        with h5py.File(path, "r+") as file:
+            edit(file)
+        assert_refused(model, path, reason)
 
 
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
