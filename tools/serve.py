@@ -6,11 +6,16 @@ The page's policy forbids loading from or sending to other hosts.
 import argparse
 import sys
 from collections.abc import Mapping
+from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
+HOST_NAMES = {HOST, "localhost"}
+"""A page of another site could reach this server by giving its own name this address: no answer."""
+PATIENCE = 30.0  # seconds for a client to send a request, or to read an answer
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'"
@@ -20,11 +25,15 @@ LIBRARIES = ("core", "backend-cpu", "layers")  # of TensorFlow.js
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:
-    """Returns the files of the page by the path of their URL; `model` is a folder of export_web."""
+    """Returns the files of the page by the path of their URL; `model` is a folder of export_web.
+
+    Links in `web` are left out: they may lead anywhere.
+    """
     files = {
         f"/{path.name}": path
         for suffix in ("css", "html", "js", "svg")
         for path in web.glob(f"*.{suffix}")
+        if not path.is_symlink()
     }
     files["/"] = files["/index.html"]
     files |= {f"/model/{name}": model / name for name in ("model.json", "weights.bin")}
@@ -39,6 +48,7 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
 
     class Handler(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = PATIENCE
         extensions_map = {
             ".bin": "application/octet-stream",
             ".css": "text/css; charset=utf-8",
@@ -47,6 +57,12 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
             ".json": "application/json",
             ".svg": "image/svg+xml",
         }
+
+        def send_head(self) -> Any:  # of GET and HEAD
+            if urlsplit(f"//{self.headers['Host']}").hostname in HOST_NAMES:
+                return super().send_head()
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"Use http://{HOST}:{port}/")
+            return None
 
         def translate_path(self, path: str) -> str:
             return str(files.get(urlsplit(path).path, ""))  # "" is no file: 404
@@ -61,7 +77,19 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             pass  # only errors are logged
 
-    return ThreadingHTTPServer((HOST, port), Handler)
+        def log_error(self, format: str, *arguments: Any) -> None:
+            if not isinstance(arguments[0], TimeoutError):  # browsers keep connections open
+                super().log_error(format, *arguments)
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            error = sys.exc_info()[1]
+            if isinstance(error, OSError):
+                print(f"a client went away ({error})", file=sys.stderr)
+            else:
+                super().handle_error(request, client_address)
+
+    return Server((HOST, port), Handler)
 
 
 def main() -> None:
@@ -74,8 +102,11 @@ def main() -> None:
         sys.exit(f"error: {missing[0]}: no such file. Run `make serve`, which creates it")
     try:
         server = make_server(files, port)
-    except (OSError, OverflowError) as error:
-        sys.exit(f"error: port {port}: cannot listen ({error}). Try make serve PORT={port + 1}")
+    except OverflowError:
+        sys.exit(f"error: PORT: expected 0 to 65535 (got {port}). Try make serve PORT=8000")
+    except OSError as error:
+        other = f"make serve PORT={port + 1 if 1024 <= port < 65535 else 8000}"
+        sys.exit(f"error: port {port}: cannot listen ({error}). Try {other}")
     print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     try:
         server.serve_forever()
