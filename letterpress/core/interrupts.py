@@ -25,16 +25,53 @@ def prepare() -> None:
 
 def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     package = str(getattr(error, "name", "")).partition(".")[0]
+    line = " ".join(str(error).split())[:200]
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
-    elif isinstance(error, ModuleNotFoundError) and package not in ("letterpress", "stages"):
+    elif lack := _find_lack_of_memory(error):
+        print(
+            f"error: not enough memory ({lack}). End other programs, or use a larger machine",
+            file=sys.stderr,
+        )
+    elif not isinstance(error, ImportError) or package in ("letterpress", "stages"):
+        sys.__excepthook__(kind, error, trace)
+    elif not isinstance(error, ModuleNotFoundError):
+        print(
+            f"error: {sys.executable}: package {package} cannot be loaded ({line}). Install the "
+            "library that it lacks, or run `make clean install`",
+            file=sys.stderr,
+        )
+    elif package in sys.stdlib_module_names:
+        print(
+            f"error: {sys.executable}: this Python was built without {package}. Use another: "
+            "`make clean install PYTHON=python3.12`",
+            file=sys.stderr,
+        )
+    else:
         print(
             f"error: {sys.executable}: package {package} is not installed. Activate the virtual "
             "environment (`make install` creates it), or pip install -r requirements.txt",
             file=sys.stderr,
         )
-    else:
-        sys.__excepthook__(kind, error, trace)
+
+
+def _find_lack_of_memory(error: BaseException | None) -> str | None:
+    """Returns the first line of an error about memory, or of one that led to this error."""
+    while error:
+        if isinstance(error, MemoryError) or any(phrase in str(error) for phrase in _NO_MEMORY):
+            return (str(error).splitlines() or ["MemoryError"])[0][:200]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+_NO_MEMORY = (
+    "Cannot allocate memory",
+    "OOM when allocating",
+    "can't start new thread",
+    "could not create a primitive",
+    "failed to map segment",
+)
+"""What errors of the system, of Python's threads, of TensorFlow, of oneDNN and of imports contain."""
 
 
 def handle_interrupts() -> None:

@@ -52,13 +52,29 @@ def watch_imports() -> None:
 
 
 def watch_inputs() -> None:
-    """Notes the dependencies of the stage that DVC runs. Call this before the stage reads any."""
+    """Notes the dependencies of the stage that DVC runs. Call this before the stage reads any.
+
+    Raises:
+        PipelineError: an output would be in a symbolic link, which DVC refuses, but only at the end.
+    """
     if "DVC_STAGE" in os.environ and Path("dvc.yaml").is_file():
         _stage.update(_read_stage(os.environ["DVC_STAGE"]))
+        _refuse_links()
         _states.update(_read_states())
         _note_imported()
         for dep in _stage["deps"]:
             _note_code(str(Path(dep).absolute()))
+
+
+def _refuse_links() -> None:
+    links = {str(folder) for out in _stage["outs"] for folder in Path(out).parents}
+    for link in sorted(filter(os.path.islink, links)):
+        from letterpress.core.errors import PipelineError  # which imports this module
+
+        raise PipelineError(
+            f"{link}: DVC keeps no outputs in a symbolic link (got one to {os.path.realpath(link)}). "
+            "Make it a folder; to use another disk, move the cache: `dvc cache dir`"
+        )
 
 
 def note_params(path: Path, values: Mapping[str, Any]) -> None:

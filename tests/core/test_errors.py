@@ -64,6 +64,14 @@ def test_before_a_stage_runs_ctrl_c_or_a_missing_package_is_one_line(
     for error, start in (
         (KeyboardInterrupt(), "interrupted\n"),
         (ModuleNotFoundError(name="keras.ops"), f"error: {sys.executable}: package keras is not "),
+        (ModuleNotFoundError(name="_lzma"), f"error: {sys.executable}: this Python was built "),
+        (
+            ImportError("libz.so.1: cannot open", name="PIL"),
+            f"error: {sys.executable}: package PIL ",
+        ),
+        (ImportError("x.so: failed to map segment from shared object"), "error: not enough memory"),
+        (MemoryError("Unable to allocate 1 TiB"), "error: not enough memory (Unable to"),
+        (ImportError("cannot import name 'x'", name="letterpress.x"), "ImportError: cannot"),
         (ModuleNotFoundError("a bug", name="letterpress.x"), "ModuleNotFoundError: a bug\n"),
         (ValueError("a bug"), "ValueError: a bug\n"),
     ):

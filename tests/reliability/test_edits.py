@@ -150,3 +150,17 @@ def test_what_the_stage_does_not_use_may_be_edited(repository: Repository) -> No
     edit_later(repository, f"stages/{BUILD}.py")  # saved without a change
     run(repository, BUILD, code=0)
     assert BUILD not in status(repository)
+
+
+def test_a_symlinked_data_folder_is_refused_before_the_work(
+    repository: Repository, tmp_path: Path
+) -> None:
+    data = repository.folder / "data"
+    data.rename(tmp_path / "elsewhere")
+    data.symlink_to(tmp_path / "elsewhere")
+    try:
+        said = run(repository, BUILD)
+    finally:
+        data.unlink()
+        (tmp_path / "elsewhere").rename(data)
+    assert "error: data: DVC keeps no outputs in a symbolic link (got one to " in said
