@@ -61,6 +61,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     config_class = {"letters": AsciiLetterConfig, "digits": MnistConfig}[arguments.pipeline]
     data = Path("data", config_class.section)
     weights = data / "classifier.weights.h5"
+    config = config_class.from_yaml()  # first: outside of a clone, it says so
     calibration = read_calibration(data / "calibration.json")
     if arguments.sure is None:
         arguments.sure = calibration.sure
@@ -69,7 +70,6 @@ def _predict(arguments: argparse.Namespace) -> None:
     show = _as_json if arguments.json else _as_text
     files, left_out = list_files(arguments.files)
     any_failed = False
-    config = config_class.from_yaml()
     for name, result in classify_files(files, config, weights, calibration, arguments.each):
         if isinstance(result, PipelineError):
             print(_escape(f"error: {result}"), file=sys.stderr)

@@ -1,6 +1,7 @@
 """Loads weights that must match a model exactly."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ def load_weights(model: Any, path: Path) -> None:
 
     Raises:
         PipelineError: the file is missing or damaged, its weights are not exactly the model's, or
-            they are not finite float32 numbers.
+            they are not finite float32 numbers. The model may then have some of them.
     """
     if not path.is_file():
         raise PipelineError(f"{path}: missing. Run `dvc repro`, or `dvc pull` if there is a remote")
     try:
         with h5py.File(path) as file:
             # Keras ignores surplus arrays in the file, and converts other types.
-            _check_arrays(_arrays(file), Counter(tuple(weight.shape) for weight in model.weights))
+            shapes = Counter(tuple(weight.shape) for weight in model.weights)
+            _check_arrays(path, _arrays(file), shapes)
         model.load_weights(path)
     except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
         reason = " ".join(str(error).split())
@@ -39,12 +41,13 @@ def _arrays(file: Any) -> dict[str, Any]:
     return {name: file[name] for name in names if isinstance(file[name], h5py.Dataset)}
 
 
-def _check_arrays(arrays: dict[str, Any], expected: Counter[tuple[int, ...]]) -> None:
+def _check_arrays(path: Path, arrays: dict[str, Any], expected: Counter[tuple[int, ...]]) -> None:
     """Raises a ValueError unless the arrays have these shapes and are finite float32 numbers."""
     for name, array in arrays.items():
         if array.dtype != np.float32:
             raise ValueError(f"{name} has dtype {array.dtype}, expected float32")
         if not expected[array.shape]:
+            _check_channels(path, array.shape, expected)
             raise ValueError(f"{name} has shape {array.shape}, expected none of it")
         expected[array.shape] -= 1
     if missing := [shape for shape, n in expected.items() if n]:
@@ -52,3 +55,15 @@ def _check_arrays(arrays: dict[str, Any], expected: Counter[tuple[int, ...]]) ->
     for name, array in arrays.items():  # after their sizes are known
         if not np.isfinite(array).all():
             raise ValueError(f"{name} has NaN or infinite values")
+
+
+def _check_channels(
+    path: Path, shape: tuple[int, ...], expected: Iterable[tuple[int, ...]]
+) -> None:
+    """Raises a PipelineError if this convolution's kernel only has other input channels."""
+    for height, width, n_channels, n_outputs in (other for other in expected if len(other) == 4):
+        if shape == (height, width, *shape[2:3], n_outputs):
+            raise PipelineError(
+                f"{path}: weights for images of {n_channels} channels expected (got {shape[2]}). Set "
+                "n_channels of parent and child alike, or pretrained_features to false"
+            )

@@ -4,8 +4,8 @@
     none/00000.png                               images of no class, if config.none_share > 0
     manifest.csv                                 file, and what describes it; optional
 
-It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed form (NFC). Files that
-macOS and Windows add to folders are skipped.
+It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed form (NFC). Hidden files
+and those that macOS and Windows add to folders are left out.
 """
 
 import bz2
@@ -53,7 +53,13 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
 }
 """How a tar file is decompressed, by its first bytes."""
 
-_SYSTEM_FILES = {"__macosx", ".ds_store", ".localized", "icon\r", "desktop.ini", "thumbs.db"}
+_OTHER_ARCHIVES = {
+    b"PK\x03\x04": "zip",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"7z\xbc\xaf": "7z",
+    b"Rar!": "RAR",
+}
+_SYSTEM_FILES = {"__macosx", "@eadir", "icon\r", "desktop.ini", "ehthumbs.db", "thumbs.db"}
 _FORBIDDEN = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: bytes that are not UTF-8
 
 
@@ -116,8 +122,12 @@ class _Reader:
         return bytes(self._tar.extractfile(member).read())
 
 
-def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str, bytes]]:
+def read_tarball(
+    tarball: Path, config: ClassifierConfig, is_first: bool = False
+) -> Iterator[tuple[str, bytes]]:
     """Yields the name, class/file, and the content of each image file.
+
+    The first of several readings prints how many files were left out.
 
     Raises:
         FileNotFoundError: the tar file is missing.
@@ -126,11 +136,13 @@ def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str,
     """
     labels = _labels(config)
     seen: set[str] = set()
+    n_left_out = 0
     with _opened(tarball) as tar:
         for member, name in tar.files():
             if name == "manifest.csv":
                 continue
-            if any(p.startswith("._") or p.lower() in _SYSTEM_FILES for p in name.split("/")):
+            if any(_is_of_system(part) for part in name.split("/")):
+                n_left_out += 1
                 continue
             problem = _problem(member, name, labels)
             if name in seen:
@@ -139,6 +151,13 @@ def read_tarball(tarball: Path, config: ClassifierConfig) -> Iterator[tuple[str,
                 raise PipelineError(f"{tarball}: {problem}")
             seen.add(name)
             yield name, tar.content(member)
+    if is_first and n_left_out:
+        print(f"{tarball}: {n_left_out} hidden files, or of macOS or Windows, left out")
+
+
+def _is_of_system(name: str) -> bool:
+    is_hidden = name.startswith(".") and name != ".."
+    return is_hidden or name.lower() in _SYSTEM_FILES
 
 
 def _labels(config: ClassifierConfig) -> dict[str, int]:
@@ -170,6 +189,8 @@ def _opened(tarball: Path) -> Iterator[_Reader]:
     try:
         with tarball.open("rb") as file:
             start = file.read(6)
+        if kind := next((_OTHER_ARCHIVES[m] for m in _OTHER_ARCHIVES if start.startswith(m)), None):
+            raise tarfile.TarError(f"a {kind} archive: unpack it first")
         opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), Path.open)
         with opener(tarball, "rb") as file:
             yield _Reader(file, tarball.stat().st_size)
@@ -223,7 +244,7 @@ def split_files(
     numbers = _per_class(config)
     labels = _labels(config)
     files: list[list[tuple[int, int]]] = [[] for _ in labels]  # digest and place, by label
-    for place, (name, content) in enumerate(read_tarball(tarball, config)):
+    for place, (name, content) in enumerate(read_tarball(tarball, config, is_first=True)):
         with open_image(name, content):
             pass  # also of files that are not drawn: an error for every seed
         files[labels[name.partition("/")[0]]].append((digest(name.encode()), place))
@@ -271,7 +292,7 @@ def read_examples(
     See `decode_image` for `fit`, and `read_tarball` for errors.
     """
     labels = _labels(config)
-    files = read_tarball(tarball, config)
+    files = read_tarball(tarball, config, is_first=chosen is None)
     for name, content in files if chosen is None else compress(files, chosen):
         image = decode_image(name, content, config, fit)
         yield Example(image, labels[name.partition("/")[0]], name)

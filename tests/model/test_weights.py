@@ -88,7 +88,7 @@ def test_weights_that_are_not_finite_and_other_arrays_are_refused(tmp_path: Path
 def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.weights.h5"
     classifier, features = build_classifier(CONFIG), build_features(CONFIG)
-    changes: list[dict[str, Any]] = [{"n_classes": 11}, {"n_channels": 3}, {"image_height": 32}]
+    changes: list[dict[str, Any]] = [{"n_classes": 11}, {"image_height": 32}]
     others = [build_classifier(CONFIG.replace(**change)) for change in changes]
     batch_norm = keras.layers.BatchNormalization
     deeper = [*classifier.layers, keras.layers.Dense(10)]
@@ -99,3 +99,12 @@ def test_weights_of_another_model_are_refused(tmp_path: Path) -> None:
         assert_refused(classifier, path, "has shape .* expected")
     classifier.save_weights(path)
     assert_refused(features, path, "not the weights of this features")
+
+
+def test_features_of_grey_images_for_a_child_in_colour_are_explained(tmp_path: Path) -> None:
+    path = tmp_path / "features.weights.h5"
+    build_features(CONFIG).save_weights(path)
+    child = build_classifier(CONFIG.replace(n_channels=3)).get_layer("features")
+    reason = r"images of 3 channels expected \(got 1\). Set n_channels of parent and child alike"
+    with pytest.raises(PipelineError, match=reason):
+        load_weights(child, path)

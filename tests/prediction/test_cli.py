@@ -197,6 +197,7 @@ def test_wrong_usage_and_missing_files_are_explained(predict: Predict) -> None:
     out, err, code = predict("a.png", pipeline="digits")
     assert (out, code) == ([], 1)
     assert err[0].startswith("error: data/mnist/calibration.json: no such file.")
+    Path("data").rename("elsewhere")
     Path("params.yaml").unlink()
     message = "error: params.yaml: no such file. Run this in the root of the clone"
     assert predict("a.png") == ([], [message], 1)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import tarfile
 import unicodedata
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import compress
@@ -191,7 +192,9 @@ def test_composed_and_decomposed_names_are_the_same(path: Path) -> None:
         assert [len(names) for names in split(path, config)] == [2, 0, 2]
 
 
-def test_files_of_the_system_are_skipped(path: Path) -> None:
+def test_files_of_the_system_are_left_out_and_counted_once(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     system = [
         "._a",
         "a/.DS_Store",
@@ -199,9 +202,15 @@ def test_files_of_the_system_are_skipped(path: Path) -> None:
         "b/Thumbs.db",
         "b/Desktop.ini",
         "a/Icon\r",
+        "a/@eaDir/0.png",
+        ".git/config",
+        "c/.0.png.swp",
     ]
     write_tar(dict.fromkeys(system, b"") | FILES, path)
-    assert dict(read_tarball(path, CONFIG)) == FILES
+    train, *_ = split_files(path, CONFIG).values()
+    assert {e.filename for e in read_examples(path, CONFIG, train)} <= {*FILES}
+    line = f"{path}: {len(system)} hidden files, or of macOS or Windows, left out\n"
+    assert capsys.readouterr().out == line
 
 
 def test_a_text_among_the_images_is_refused_for_every_seed(path: Path) -> None:
@@ -376,6 +385,9 @@ def test_a_damaged_tar_file_is_refused_even_if_enough_images_are_left(path: Path
     for harm in DAMAGES:
         path.write_bytes(harm(content))
         assert refusal(path).startswith("not readable as a tar file (")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a/0.png", PNG)
+    assert "(a zip archive: unpack it first). Pack it again with `tar`" in refusal(path)
 
 
 def test_each_class_has_the_same_share_of_each_split(path: Path) -> None:
