@@ -1,0 +1,1 @@
+"""The child pipeline: its config, its typefaces, and how letters are drawn."""

@@ -1,0 +1,1 @@
+"""Accuracy on pictures as people take them."""

@@ -1,0 +1,1 @@
+"""Work divided into shards, for processes on one machine or a Ray cluster."""

@@ -1,0 +1,1 @@
+"""What the letters classifier gets wrong."""

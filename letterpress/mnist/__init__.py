@@ -1,0 +1,1 @@
+"""The parent pipeline: only what is MNIST's."""

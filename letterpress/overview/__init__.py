@@ -1,0 +1,1 @@
+"""A data set before training: examples, counts, near-duplicates."""

@@ -1,0 +1,1 @@
+"""The record format, and the readers of images that become records."""

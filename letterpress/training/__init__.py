@@ -1,0 +1,1 @@
+"""The one training function, for one process or several workers."""

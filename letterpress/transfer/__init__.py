@@ -1,0 +1,1 @@
+"""What the parent's features add, by number of labels."""
