@@ -3,20 +3,25 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from subprocess import DEVNULL, PIPE, Popen
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.conftest import ROOT
 from tests.core.test_files import contents
-from tests.test_pipeline import STAGES, Repository, reproduced, status
+from tests.test_pipeline import RUN_STAGES, STAGES, Repository, reproduced, status
 
 __all__ = ["reproduced"]  # a fixture
 
 YAML = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 BUILD = "build_ascii_tarball"
+Fail = Callable[[str], str]
 
 # Moves the files in EDITS into the clone when a stage begins (EVENT) to build its first output.
 EDITOR = """
@@ -34,26 +39,40 @@ if "DVC_STAGE" in os.environ:
 """
 
 
-@pytest.fixture(scope="module")
-def shared(reproduced: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("edits")
-    (folder / "sitecustomize.py").write_text(EDITOR)
-    shutil.copytree(reproduced, folder / "repository")
-    return folder
+@pytest.fixture
+def repository(reproduced: Path, tmp_path: Path) -> Repository:
+    """A copy of the reproduced repository whose stages meet the edits that a test prepares."""
+    (tmp_path / "sitecustomize.py").write_text(EDITOR)
+    folder = shutil.copytree(reproduced, tmp_path / "repository")
+    edits = str(tmp_path / "edits")
+    return Repository(folder, PYTHONPATH=str(tmp_path), EDITS=edits, EVENT="tempfile.mkdtemp")
 
 
 @pytest.fixture
-def repository(shared: Path) -> Iterator[Repository]:
-    """One repository for all tests of this module, restored after each."""
-    edits = shared / "edits"
-    repository = Repository(
-        shared / "repository", PYTHONPATH=str(shared), EDITS=str(edits), EVENT="tempfile.mkdtemp"
-    )
-    yield repository
-    shutil.rmtree(edits, ignore_errors=True)
-    repository.git("checkout", "--quiet", ".")
-    repository.git("clean", "-fdqx", "letterpress", "stages")
-    repository.run("dvc", "checkout", "--quiet")
+def fail(repository: Repository, reproduced: Path) -> Iterator[Fail]:
+    """Runs a stage that must fail and make no output; returns its line on standard error.
+
+    Then all files are restored, except new ones.
+    """
+    command = [sys.executable, "-c", RUN_STAGES]
+    options: Any = {"cwd": repository.folder, "text": True, "stdout": DEVNULL}
+    options["env"] = repository.environment | {"DVC_STAGE": ""}
+    with Popen(command, stdin=PIPE, stderr=PIPE, **options) as process:
+
+        def run(name: str) -> str:
+            entries = declared(name)["outs"]
+            names = [out if isinstance(out, str) else next(iter(out)) for out in entries]
+            outs = [repository.folder / out for out in names]
+            for out in outs:  # as DVC does
+                shutil.rmtree(out) if out.is_dir() else out.unlink()
+            print(name, file=process.stdin, flush=True)
+            said = list(islice(process.stderr or (), 2))
+            assert said[1:] == ["exit 1\n"], said
+            assert not any(out.exists() for out in outs)
+            shutil.copytree(reproduced, repository.folder, dirs_exist_ok=True)
+            return str(said[0])
+
+        yield run
 
 
 def edit_later(repository: Repository, path: str, old: bytes = b"", new: bytes = b"") -> None:
@@ -79,29 +98,36 @@ def recorded(repository: Repository) -> tuple[bytes, set[str]]:
 COMMENT = b"# edited\n"
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_edits_of_params_code_and_data_fail_every_stage(repository: Repository, name: str) -> None:
+def test_edits_of_params_code_and_data_fail_every_stage(repository: Repository, fail: Fail) -> None:
+    for name in STAGES:
+        names = edit_all_later(repository, name)
+        remedy = "changed while the stage ran. Run `dvc repro` again"
+        assert fail(name) == f"error: {', '.join(names)} {remedy}\n", name
+
+
+def declared(name: str) -> dict[str, Any]:
+    """Returns what dvc.yaml declares for a stage."""
     stage, _, item = name.partition("@")
-    entry = yaml.safe_load(json.dumps(YAML[stage].get("do", YAML[stage])).replace("${item}", item))
+    text = json.dumps(YAML[stage].get("do", YAML[stage])).replace("${item}", item)
+    entry: dict[str, Any] = yaml.safe_load(text)
+    return entry
+
+
+def edit_all_later(repository: Repository, name: str) -> list[str]:
+    """Prepares edits of a stage's code, params and data; returns what the stage then reports."""
+    entry, stage = declared(name), name.partition("@")[0]
     key, code = entry["params"][-1], [f"stages/{stage}.py", "letterpress/core/files.py"]
-    edits = Path(repository.environment["EDITS"])
     for path in code:
         edit_later(repository, path, new=COMMENT)
     edit_later(repository, "params.yaml")
-    set_param(edits / "params.yaml", key, "edited")
+    set_param(Path(repository.environment["EDITS"], "params.yaml"), key, "edited")
     data = [dep for dep in entry["deps"] if dep.startswith("data/")][:1]
     if data:
         dep = repository.folder / data[0]
         path = next(file for file in [dep, *dep.rglob("*")] if file.is_file())
         data = [path.relative_to(repository.folder).as_posix()]
         edit_later(repository, data[0])  # another file with the same bytes
-    before = recorded(repository)
-    said = run(repository, name)
-    names = ", ".join(sorted([*data, *code, f"params.yaml: {key}"]))
-    assert f"error: {names} changed while the stage ran. Run `dvc repro` again\n" in said
-    assert recorded(repository) == before
-    for out in entry["outs"]:
-        assert not (repository.folder / (out if isinstance(out, str) else next(iter(out)))).exists()
+    return sorted([*data, *code, f"params.yaml: {key}"])
 
 
 def set_param(path: Path, key: str, value: object) -> None:
@@ -111,23 +137,17 @@ def set_param(path: Path, key: str, value: object) -> None:
     path.write_text(yaml.safe_dump(params), encoding="utf-8")
 
 
-@pytest.mark.parametrize(
-    ("path", "old", "new"),
-    [
+def test_one_edit_suffices(repository: Repository, fail: Fail) -> None:
+    for path, old, new in (
         ("params.yaml", b"data_seed: 12345", b"data_seed: 777"),
         ("params.yaml", b"seed: 12345", b"seed: [777"),
         ("stages/build_ascii_tarball.py", b"", COMMENT),
         ("letterpress/ascii_letter/drawing.py", b"", COMMENT),
         ("letterpress/ascii_letter/typefaces.csv", b"", b""),  # saved again
         ("letterpress/ascii_letter/new.csv", b"", b"\n"),
-    ],
-)
-def test_one_edit_suffices(repository: Repository, path: str, old: bytes, new: bytes) -> None:
-    before = recorded(repository)
-    edit_later(repository, path, old, new)
-    said = run(repository, BUILD)
-    assert re.search(f"\nerror: {path}.*( changed while the stage ran|not readable)", said)
-    assert recorded(repository) == before
+    ):
+        edit_later(repository, path, old, new)
+        assert re.match(f"error: {path}.*( changed while the stage ran|not readable)", fail(BUILD))
 
 
 def test_the_next_run_uses_the_edit(repository: Repository) -> None:
@@ -136,6 +156,7 @@ def test_the_next_run_uses_the_edit(repository: Repository) -> None:
     raw, before = repository.folder / "data/ascii_letter/raw", recorded(repository)
     letters = contents(raw)
     run(repository, BUILD)
+    assert recorded(repository) == before
     assert not raw.exists()
     repository.run("dvc", "repro", BUILD)
     assert contents(raw) != letters
