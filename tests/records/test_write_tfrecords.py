@@ -65,9 +65,14 @@ def test_the_records_hold_the_images_of_the_tar_files(
     assert contents(RECORDS) == before
 
 
-def test_shards_are_written_by_processes_of_their_own(
-    config: AsciiLetterConfig, project: Path, tiny_params: Params, capfd: pytest.CaptureFixture[str]
+def test_shards_are_written_by_another_process(
+    config: AsciiLetterConfig,
+    project: Path,
+    tiny_params: Params,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.setattr("letterpress.jobs.processes.n_cores", lambda: 1)
     write_params(project, tiny_params | {"n_shards": 2})
     for name, files in ALL_FILES.items():
         for index, tarball in enumerate(shard_paths(RAW / name, ".tar", 2)):
