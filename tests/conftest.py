@@ -28,7 +28,7 @@ mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samp
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
   n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
 transfer: {labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2, n_steps: 2}
-conditions: {n_images: 4}
+conditions: {n_images: 1}
 """
 
 # Families for the tests: package, style, split and files, which matplotlib brings along.
@@ -46,9 +46,8 @@ TYPEFACES = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts the longest tests first, so that no worker is left alone with them at the end."""
-    longest = "test_pipeline.py", "test_new_pipeline.py", "test_dvc_yaml.py", "test_package.py"
-    items.sort(key=lambda item: item.path.name not in longest)
+    """Puts the tests of a reproduced repository first: one worker makes it, none waits for it."""
+    items.sort(key=lambda item: "reproduced" not in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(autouse=True)
