@@ -19,10 +19,11 @@ from letterpress.evaluation.metrics import (
     measure_split,
 )
 from letterpress.mnist.config import MnistConfig
-from letterpress.mnist.examples import draw_examples
+from letterpress.mnist.examples import SPLITS, draw_examples, list_sources, read_shard
 from letterpress.model.network import build_classifier
 from letterpress.records.read import load_batches
-from letterpress.records.write import write_splits
+from letterpress.records.write import run_here, write_shards, write_splits
+from tests.core.test_files import contents
 from tests.trained import Trained
 
 Result = tuple[dict[str, float], list[Prediction]]
@@ -69,6 +70,19 @@ def test_the_order_of_the_records_and_the_batch_size_do_not_matter(
     metrics, predictions = evaluate(trained, tmp_path / "data/reversed")
     assert metrics == pytest.approx(result[0], rel=1e-4)
     assert [p[:3] for p in predictions] == [p[:3] for p in result[1]]
+
+
+def test_records_in_several_shards_are_evaluated_like_those_in_one(
+    trained: Trained, tmp_path: Path
+) -> None:
+    config = trained.config.replace(n_shards=3)
+    sources = list_sources(trained.folder / "raw", config)
+    write_shards(tmp_path / "records", SPLITS, read_shard, sources, config, run_here)
+    shards = {path.name for path in (tmp_path / "records/test").glob("*.tfrecord")}
+    assert shards == {f"test-0000{index}-of-00003.tfrecord" for index in range(3)}
+    for name, records in (("one", trained.records), ("three", tmp_path / "records")):
+        evaluate_splits(config, trained.weights, records, tmp_path / name)
+    assert contents(tmp_path / "three") == contents(tmp_path / "one")
 
 
 def test_files_name_the_split_and_a_second_run_writes_the_same_bytes(
