@@ -32,7 +32,7 @@ class AsciiLetterConfig(MnistConfig):
     script_share: Rate = 0.1
     """The most letters of the training families in script typefaces, as a share."""
     letter_size: Annotated[int, Ge(8), Le(512)] = 22
-    """Height of a typeface's capital H, in pixels. Reduced for letters that do not fit."""
+    """The longer side of a letter in a typeface, in pixels, as in prediction."""
     off_center: Annotated[float, Ge(0), Le(16)] = 2.0
     """The largest distance of a letter from the center of the image, in pixels along each axis."""
 

@@ -13,7 +13,7 @@ from letterpress.ascii_letter.typefaces import Families, Typeface, draw_ink
 Points = npt.NDArray[np.float64]
 """x and y [n, 2]."""
 
-_SKELETON_SIZE = 110  # height of H, in pixels, of the glyphs whose skeletons are taken
+_SKELETON_SIZE = 110  # longer side, in pixels, of the glyphs whose skeletons are taken
 _SCALE = 8  # lines are drawn enlarged, then averaged
 _PEN_STYLES = ("handwriting", "sans-serif")
 
@@ -65,7 +65,7 @@ def draw_lines(
     """
     height, width = shape
     side = min(shape)
-    pen = random.uniform(2.2, 4) * side / 32
+    pen = random.uniform(1.4, 4.8) * side / 32
     size = random.uniform(20, 26) * side / 32 - pen
     points = np.concatenate(lines)
     low, high = points.min(axis=0), points.max(axis=0)

@@ -131,22 +131,16 @@ def _ink(font: ImageFont.FreeTypeFont, text: str) -> tuple[tuple[int, int], byte
     return ink.size, bytes(ink)
 
 
-@functools.lru_cache(maxsize=4096)
-def _em(path: Path, capital_height: int) -> int:
-    """Returns the pixels per em at which a capital H is `capital_height` pixels high."""
-    (_, height), _ = _ink(_font(path, 200), "H")
-    return max(1, round(200 * capital_height / height))
-
-
 @functools.lru_cache(maxsize=65536)
 def draw_ink(text: str, typeface: Typeface, size: int, shape: tuple[int, int]) -> Image.Image:
     """Draws characters white on black, cropped to their ink: a grey image (mode L, 0..255).
 
-    `size` is the height of the typeface's H in pixels. It is reduced until the ink fits into an
-    image of `shape`, (height, width) in pixels, with a margin of one pixel.
+    `size` is the longer side of the ink in pixels. It is reduced until the ink fits into an image
+    of `shape`, (height, width) in pixels, with a margin of one pixel.
     """
     height, width = shape
-    em = _em(typeface.path, size)
+    drawn_large, _ = _ink(_font(typeface.path, 200), text)
+    em = max(1, round(200 * size / max(drawn_large)))
     while True:
         ink_size, pixels = _ink(_font(typeface.path, em), text)
         if (ink_size[0] <= width - 2 and ink_size[1] <= height - 2) or em <= 1:

@@ -31,9 +31,9 @@ CONFIG = AsciiLetterConfig(
 N = {"letters": 8, "validation": 4, "unseen": 6}  # in typefaces; half as many of a pen
 N_NONE = {name: 13 * n for name, n in N.items()}  # a quarter of all images
 GOLDEN_SHA256 = {
-    "letters": "ff4d6ed319e492a7acfc5eecf8b09a7e6e4c8de375be78bb60f77f7a22fdda96",
-    "validation": "e87f0c682239b214d31e9c893617ef3d724c437b0edd4976ee00ce9f8645ec24",
-    "unseen": "708433b89574df85993c33f714078552c7db1e8650cad96c48f9df820c2d7000",
+    "letters": "0750ee43d15e792a6e00a35054a5984c5e0eaeb1979379076fb8618c16e439ab",
+    "validation": "ecb9afb58deab03d72477dd99b770ee2cb62805eafbd657b6135107aabb4a65b",
+    "unseen": "abaf7da878a85d6a982e93e24208190d8ebb5e55ffd061547fddf3e9f7a9b30e",
 }
 
 
