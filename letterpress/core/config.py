@@ -55,15 +55,13 @@ class ClassifierConfig(Params):
     shuffle_buffer: Count = 65_536
     """Examples from which the next one is drawn. A buffer as large as the split mixes best."""
     max_rotation: Annotated[float, Ge(0), Le(180)] = 6.0
-    """Augmentation: degrees, either way. 0 in all these keys turns augmentation off."""
+    """Augmentation: degrees, either way. 0 in all four keys turns augmentation off."""
     max_shift: Annotated[float, Ge(0), Le(512)] = 1.0
     """Augmentation: pixels along each axis, either way."""
     max_zoom: Rate = 0.02
     """Augmentation: 0.1 scales by 1 / 1.1 to 1 / 0.9."""
     max_shear: Rate = 0.2
     """Augmentation: pixels of slant per pixel of height, either way."""
-    max_bend: Annotated[float, Ge(0), Le(512)] = 0.0
-    """Augmentation: pixels by which waves move each pixel, at most."""
     thicken: Annotated[float, Ge(0), Le(1)] = 0.0
     """Augmentation: share of the images whose lines are made thicker, thinner or softer."""
 

@@ -38,7 +38,6 @@ LIMITS: Limits = {
     "max_shear": RATE,
     "blocks": ((((8,),), ((32, 32), (64,))), ((), ((),), ((0,),), ((32.0,),), ((8,) * 9,), 32)),
     "dense_units": COUNT,
-    "max_bend": ((0, 512), (-0.1, 512.1, NAN)),
     "feature_dropout": RATE,
     "dense_dropout": RATE,
     "batch_norm_momentum": RATE,

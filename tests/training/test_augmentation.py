@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.tensorflow import tf
-from letterpress.training.augmentation import _bend, augment, augmented
+from letterpress.training.augmentation import augment, augmented
 
 Images = npt.NDArray[np.float32]
 
@@ -64,24 +64,6 @@ def test_new_pixels_at_a_border_are_black() -> None:
     assert (found[:, 4:-4, 4:-4] == 1).all()
     assert (found.min((1, 2, 3)) < 1).all()
     assert found.min() == 0
-
-
-def test_a_bend_moves_neighbours_alike_and_each_pixel_within_the_limit() -> None:
-    ramp = np.zeros((64, HEIGHT, WIDTH, 2), np.float32)
-    ramp[..., 0] = np.arange(WIDTH) / 100
-    ramp[..., 1] = np.arange(HEIGHT)[:, None] / 100
-    bent = _bend(tf.constant(ramp), tf.constant(7, tf.int64), STILL.replace(max_bend=6.0))
-    inside = (slice(None), slice(8, -8), slice(8, -8))
-    moved = 100 * (np.asarray(bent) - ramp)[inside]
-    for moves in (moved[..., 0], moved[..., 1]):
-        assert_spread(moves, 6)
-        assert np.abs(moves.mean((1, 2))).max() > 1
-    assert np.abs(np.diff(moved, axis=1)).max() < 2
-    assert np.abs(np.diff(moved, axis=2)).max() < 2
-    assert np.abs(np.corrcoef(moved[..., 0].ravel(), moved[..., 1].ravel())[0, 1]) < 0.3
-    white = changed(np.ones_like(CENTERED), max_bend=6.0)
-    assert (white[:, 8:-8, 8:-8] > 0.999).all()
-    assert white.min() == 0
 
 
 def test_a_rotation_turns_by_degrees_within_the_limit() -> None:
