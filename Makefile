@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 export VIRTUAL_ENV := $(abspath $(VENV))
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# As pip does: where PYTHONDONTWRITEBYTECODE is set, each import of TensorFlow would take 4 s more.
+export UV_COMPILE_BYTECODE := 1
 # What installs: uv if it is there, else pip.
 PIP ?= $(if $(shell command -v uv),uv pip,$(BIN)/python -m pip)
 PIP_INSTALL := $(PIP) install --quiet --require-hashes
