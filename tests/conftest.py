@@ -24,6 +24,8 @@ Params = dict[str, Any]
 TINY = """
 n_epochs: 2
 batch_size: 26
+blocks: [[8], [16]]
+dense_units: 32
 mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samples: 60}
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
   n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
