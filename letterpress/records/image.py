@@ -35,6 +35,11 @@ def decode_image(
         pixels = np.asarray(picture)
         if (pixels == pixels[0, 0]).all():
             raise PipelineError(f"{name}: every pixel has the same colour. Remove it")
+        if 2 * min(picture.size) * max(size) <= max(picture.size):  # less than half a pixel
+            raise PipelineError(
+                f"{name}: too narrow for {size[0]}x{size[1]} pixels "
+                f"(got {picture.width}x{picture.height}). Crop or remove it"
+            )
         fitted = ImageOps.pad(picture.convert(mode), size)
         return np.asarray(fitted).reshape(config.image_shape)
     # The size is compared before any pixel is decoded: no bomb can pass.

@@ -72,6 +72,14 @@ class _Member(tarfile.TarInfo):
         member.check_size()
         return member
 
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(tar)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # tarfile does not check the numbers in the headers of sparse files.
+            raise tarfile.ReadError(f"a damaged header at byte {tar.offset}") from error
+
     def check_size(self) -> None:
         if not 0 <= self.size <= _MOST_BYTES:
             raise tarfile.TarError(f"{self.name!r} is larger than {_MOST_BYTES} bytes")

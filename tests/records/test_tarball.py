@@ -385,6 +385,11 @@ def test_a_damaged_tar_file_is_refused_even_if_enough_images_are_left(path: Path
     for harm in DAMAGES:
         path.write_bytes(harm(content))
         assert refusal(path).startswith("not readable as a tar file (")
+    sparse = tarfile.TarInfo("a/0.png")
+    sparse.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}  # without its map
+    with tarfile.open(path, "w") as tar:
+        tar.addfile(sparse)
+    assert "a damaged header at byte 1536" in refusal(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a/0.png", PNG)
     assert "(a zip archive: unpack it first). Pack it again with `tar`" in refusal(path)

@@ -4,20 +4,27 @@ Deselected by default, see `make fuzz`. CASES is the number of inputs per reader
 TensorFlow get a tenth. A reader that crashes the interpreter ends the run: that is a failure, too.
 """
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import random
+import re
+import resource
+import subprocess
 import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from dvc.utils.serialize import parse_yaml
 from PIL import Image
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.errors import PipelineError
+from letterpress.core.params import read_params
 from letterpress.core.tensorflow import tf
 from letterpress.mnist.fetch import FetchMnistConfig
 from letterpress.mnist.idx import read_idx
@@ -49,12 +56,17 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
     return bytes(mutated)
 
 
-def fuzz(valid: Sequence[bytes], read: Callable[[bytes], object], n: int = CASES) -> None:
+def fuzz(
+    valid: Sequence[bytes],
+    read: Callable[[bytes], object],
+    n: int = CASES,
+    harm: Callable[[bytes, random.Random], bytes] = mutate,
+) -> None:
     """Calls a reader with `n` damaged copies of valid contents."""
     for seed in range(SEED, SEED + n):
         rng = random.Random(seed)
         try:
-            read(mutate(rng.choice(valid), rng))
+            read(harm(rng.choice(valid), rng))
         except PipelineError as error:
             assert "\n" not in str(error)
         except Exception as error:
@@ -75,6 +87,35 @@ def test_params(path: Path, config_class: type[AsciiLetterConfig | FetchMnistCon
     fuzz([(ROOT / "params.yaml").read_bytes()], read)
 
 
+SCALARS = "0123456789.eExXoObB_:+-~ yYnNaAlLfFsSiItTrRuUkK'\"#,[]{}!&*|>%@`?=<é\t"
+WORDS = "yes No ON off true False ~ null .inf -.INF .nan 0x1F 0o17 017 1_000 1e-05 1:30 2026-11-25"
+
+
+def test_yaml_scalars_mean_what_dvc_reads(path: Path) -> None:
+    for seed in range(SEED, SEED + CASES):
+        rng = random.Random(seed)
+        scalar = "".join(rng.choices(SCALARS, k=rng.randrange(1, 7)))
+        if rng.random() < 0.3:
+            scalar = rng.choice(WORDS.split()) + rng.choice(("", "", scalar))
+        text = rng.choice(("seed: {}\n", "a: [{}]\n", "a: {{b: {}}}\n", "{}: 1\n")).format(scalar)
+        path.write_text(text, encoding="utf-8")
+        found = None
+        with suppress(PipelineError):
+            found = repr(read_params(path))
+        try:
+            expected = repr(parse_yaml(text, str(path), typ="safe"))
+        except Exception:  # noqa: BLE001  # DVC's reader may raise anything
+            expected = None
+        # Values of the same types, or refused.
+        assert found in (None, expected), f"{text!r}: repeat it with CASES=1 SEED={seed}"
+        assert found or not expected or not is_plain(expected), text
+
+
+def is_plain(expected: str) -> bool:
+    """Whether it is a mapping from strings, which must not be refused."""
+    return bool(re.match(r"\{['\"]", expected))
+
+
 def test_idx(path: Path) -> None:
     def read(content: bytes) -> None:
         path.write_bytes(content)
@@ -83,21 +124,37 @@ def test_idx(path: Path) -> None:
     fuzz([IMAGES_FILE], read)
 
 
-def tarball(mode: str) -> bytes:
+def tarball(mode: str, dialect: int = tarfile.PAX_FORMAT) -> bytes:
     file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode=mode) as tar:  # type: ignore[call-overload]
-        for name in ("a/0.png", f"b/{'long' * 40}.png", "c/é.png", "manifest.csv"):
+    with tarfile.open(fileobj=file, mode=mode, format=dialect) as tar:  # type: ignore[call-overload]
+        for name in ("a/0.png", f"b/{'long' * 20}.png", "c/é.png", "manifest.csv"):
             content = encode(1) if name[1] == "/" else b"file,family\na/0.png,Lato\n"
             info = tarfile.TarInfo(name)
             info.size = len(content)
             info.pax_headers = {"comment": "é"}
             tar.addfile(info, io.BytesIO(content))
+        for kind in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CONTTYPE, tarfile.DIRTYPE):
+            info = tarfile.TarInfo("link")
+            info.type, info.linkname = kind, "a/0.png"
+            tar.addfile(info)
     return file.getvalue()
 
 
-@pytest.mark.parametrize("compress", [bytes, lambda content: gzip.compress(content, 1)])
+def sparse_tarball(folder: Path, *options: str) -> bytes:
+    """A file of holes in one of the four dialects, as GNU tar packs it."""
+    (folder / "a").mkdir(exist_ok=True)
+    with (folder / "a/0.png").open("wb") as file:
+        file.write(encode(1))
+        file.truncate(1 << 20)
+    command = ["tar", "-cSf", "-", f"--directory={folder}", *options, "a/0.png"]
+    return subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize(
+    "compress", [bytes, lambda content: gzip.compress(content, 1), bz2.compress, lzma.compress]
+)
 def test_tarball(path: Path, compress: Callable[[bytes], bytes]) -> None:
-    """Once with the damage under an intact compression."""
+    """With the damage under an intact compression."""
 
     def read(content: bytes) -> None:
         path.write_bytes(compress(content))
@@ -105,17 +162,52 @@ def test_tarball(path: Path, compress: Callable[[bytes], bytes]) -> None:
             read_manifest(path)
         list(read_tarball(path, CONFIG))
 
-    fuzz([tarball("w"), tarball("w:gz")], read)
+    valid = [tarball("w:gz"), *(tarball("w", kind) for kind in range(3))]  # ustar, GNU, pax
+    versions = (f"--sparse-version={version}" for version in ("0.0", "0.1", "1.0"))
+    dialects = [("--format=gnu",), *(("--format=posix", version) for version in versions)]
+    valid += [sparse_tarball(path.parent, *options) for options in dialects]
+    fuzz(valid, read, CASES // 4)
+
+
+def encode_in_all_formats() -> dict[str, bytes]:
+    """A small image in each format that Pillow reads and writes."""
+    Image.init()
+    encoded = {}
+    for kind in sorted(Image.OPEN.keys() & Image.SAVE.keys()):
+        for mode in ("L", "RGB", "1"):
+            file = io.BytesIO()
+            with suppress(OSError, ValueError, KeyError):  # a mode that the format lacks
+                Image.new(mode, (SIDE, SIDE), 1).save(file, kind)
+                encoded[f"{kind} {mode}"] = file.getvalue()
+    return encoded
+
+
+def lie(content: bytes, rng: random.Random) -> bytes:
+    """Replaces the size of an image wherever the file may state it, as text or in 1 to 4 bytes."""
+    size = rng.choice((0, 1, 255, 2**15, 2**16 - 1, 2**31 - 1, 2**32 - 1))
+    forms = [(str(SIDE).encode(), str(size).encode())]
+    for length in (1, 2, 4):
+        wrong = min(size, 256**length - 1)
+        for order in ("little", "big"):
+            old, new = (int.to_bytes(n, length, order) for n in (SIDE, wrong))  # type: ignore[arg-type]
+            forms.append((old, new))
+    old, new = rng.choice([form for form in forms if form[0] in content[:512]] or forms)
+    return content[:512].replace(old, new, rng.choice((1, 2, 4))) + content[512:]
 
 
 @pytest.mark.parametrize("fit", [False, True])
-def test_image(fit: bool) -> None:
-    encoded = [encode(1)]
-    for kind in ("GIF", "BMP", "TIFF", "JPEG", "PPM", "TGA", "WEBP", "ICO", "PCX", "SGI"):
-        file = io.BytesIO()
-        Image.new("L", (SIDE, SIDE), 7).save(file, kind)
-        encoded.append(file.getvalue())
-    fuzz(encoded, lambda content: decode_image("a/0.png", content, CONFIG, fit))
+@pytest.mark.parametrize("harm", [mutate, lie])
+def test_image(
+    fit: bool, harm: Callable[[bytes, random.Random], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged files, and files whose size lies. The most pixels are fewer, to save time."""
+    monkeypatch.setattr("letterpress.records.image._MOST_PIXELS", 1_000_000)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    encoded = list(encode_in_all_formats().values())
+    assert len(encoded) > 20
+    fuzz(encoded, lambda content: decode_image("a/0.png", content, CONFIG, fit), CASES // 2, harm)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 500_000  # kB
 
 
 @pytest.mark.parametrize("with_right_checksums", [False, True])
