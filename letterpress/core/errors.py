@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from letterpress.core.files import locked
+from letterpress.core.files import locked, scratch
 from letterpress.core.interrupts import handle_interrupts
 from letterpress.core.watch import check_inputs, watch_inputs
 
@@ -32,6 +32,7 @@ def run(main: Callable[..., None], *arguments: str, alone: bool = True) -> None:
         with ExitStack() as stack:
             if alone:
                 _lock(stack, Path(inspect.getfile(main)))
+            stack.enter_context(scratch())
             watch_inputs()
             main(*arguments)
             check_inputs()

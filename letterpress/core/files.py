@@ -49,18 +49,7 @@ def replacing(target: Path) -> Iterator[Path]:
     unchanged. If the process is killed, the next one that replaces the same target removes them.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{target.name}.building-"
-    with ExitStack() as stack:
-        with locked(target.parent):  # another process could remove a folder that is not yet locked
-            for leftover in target.parent.glob(f"{glob.escape(prefix)}*"):
-                # A running process holds the lock of its folder.
-                with suppress(BlockingIOError, FileNotFoundError), locked(leftover, False) as free:
-                    if free:
-                        _remove(leftover, target)
-            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-            _unfinished[folder] = target
-            stack.callback(_remove, folder, target)
-            stack.enter_context(locked(folder))
+    with _unfinished_folder(target.parent, f".{target.name}.building-", target) as folder:
         built = folder / target.name  # the same name: Keras reads the format from the suffix
         yield built
         check_inputs()
@@ -69,6 +58,41 @@ def replacing(target: Path) -> Iterator[Path]:
         built.replace(target)
 
 
+@contextmanager
+def scratch() -> Iterator[None]:
+    """Gives this process and its children a TMPDIR of their own, removed at the end.
+
+    TensorFlow writes generated code there. If the process is killed, the next one removes it.
+    """
+    parent = Path(tempfile.gettempdir())
+    with _unfinished_folder(parent, ".letterpress-scratch-", parent) as locked_folder:
+        folder = locked_folder / "tmp"  # in which a child can lock folders of its own
+        folder.mkdir()
+        try:
+            os.environ["TMPDIR"], tempfile.tempdir = str(folder), None  # None: reads TMPDIR again
+            yield
+        finally:
+            os.environ["TMPDIR"], tempfile.tempdir = str(parent), None
+
+
+@contextmanager
+def _unfinished_folder(parent: Path, prefix: str, target: Path) -> Iterator[Path]:
+    """Yields a new folder, locked while it is used. Removes those that killed processes left."""
+    with ExitStack() as stack:
+        with locked(parent):  # another process could remove a folder that is not yet locked
+            for leftover in parent.glob(f"{glob.escape(prefix)}*"):
+                with suppress(*_NOT_OURS), locked(leftover, False) as free:
+                    if free:
+                        _remove(leftover, target)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
+            _unfinished[folder] = target
+            stack.callback(_remove, folder, target)
+            stack.enter_context(locked(folder))
+        yield folder
+
+
+_NOT_OURS = BlockingIOError, FileNotFoundError, PermissionError
+"""A running process holds the lock of its folder, has just removed it, or is another user's."""
 _unfinished: dict[Path, Path] = {}
 """The temporary folders of this process, and the target of each."""
 

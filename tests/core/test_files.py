@@ -2,13 +2,14 @@
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 
 from letterpress.core.errors import PipelineError
-from letterpress.core.files import replacing, write_csv, write_json
+from letterpress.core.files import replacing, scratch, write_csv, write_json
 from tests.conftest import ROOT
 
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such locks")
@@ -91,6 +92,30 @@ def test_the_next_process_restores_what_a_killed_one_left(tmp_path: Path, action
         write(path, "file", "new")
     assert contents(tmp_path) == {"raw": b"new"}
     assert {path.name for path in tmp_path.iterdir()} == {"raw", ".raw.backup"}
+
+
+KILLED = """
+import os, signal, tempfile
+from letterpress.core.files import scratch
+with scratch():
+    tempfile.mkstemp()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@on_posix
+def test_the_temporary_files_of_a_killed_process_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    command = [sys.executable, "-c", KILLED]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -SIGKILL
+    assert len(list(tmp_path.rglob("tmp/*"))) == 1
+    with scratch(), scratch():
+        (outer,) = tmp_path.iterdir()
+        assert outer in Path(tempfile.mkdtemp()).parents
+    assert list(tmp_path.iterdir()) == []
 
 
 @on_posix
