@@ -21,14 +21,14 @@ from tests.reliability.test_bad_input import (
     WRITE_DIGITS,
     WRITE_LETTERS,
 )
-from tests.reliability.test_chaos import stage_process
+from tests.reliability.test_chaos import long, stage_process
 from tests.test_pipeline import Repository
 
 # By default the cheapest stage stands for all; the others need seconds to import TensorFlow.
 STAGES_THAT_WRITE = [
     BUILD,
     *(
-        pytest.param(stage, marks=pytest.mark.chaos)
+        pytest.param(stage, marks=[pytest.mark.chaos, long])
         for stage in ("stages.fetch_mnist", WRITE_DIGITS, WRITE_LETTERS, TRAIN, FINE_TUNE, EVALUATE)
     ),
 ]

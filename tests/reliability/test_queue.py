@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from tests.reliability.test_chaos import reproduced
-from tests.test_pipeline import Repository
+from tests.reliability.test_chaos import long
+from tests.test_pipeline import Repository, repository, reproduced
 
-__all__ = ["reproduced"]
-pytestmark = pytest.mark.chaos
+__all__ = ["repository", "reproduced"]
+pytestmark = [pytest.mark.chaos, long]
 
 
 def lock_of(repository: Repository, experiment: str) -> str:
@@ -20,28 +20,28 @@ def lock_of(repository: Repository, experiment: str) -> str:
 
 
 def test_each_experiment_runs_its_own_code_and_gives_what_it_gives_alone(
-    reproduced: Repository,
+    repository: Repository,
 ) -> None:
-    code = reproduced.folder / "letterpress/training/loop.py"
+    code = repository.folder / "letterpress/training/loop.py"
     first = code.read_text(encoding="utf-8")
     codes = {"first": first, "second": first.replace("round(value, 6)", "round(value, 3)")}
     assert codes["second"] != first
     experiment = ["dvc", "exp", "run", "-S", "n_epochs=1", "--name"]
     for name, text in codes.items():
         code.write_text(text, encoding="utf-8")
-        reproduced.run(*experiment, name, "--queue")
+        repository.run(*experiment, name, "--queue")
     code.write_text("raise SystemExit('the wrong code')\n", encoding="utf-8")
-    reproduced.run("dvc", "queue", "start", "--jobs", "2")
+    repository.run("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 600
-    while (status := reproduced.run("dvc", "queue", "status")).count("Success") < 2:
+    while (status := repository.run("dvc", "queue", "status")).count("Success") < 2:
         assert time.monotonic() < deadline, status
         assert "Failed" not in status
         time.sleep(1)
     for name, text in codes.items():
         code.write_text(text, encoding="utf-8")
-        shutil.rmtree(reproduced.folder / ".dvc/cache/runs")  # else DVC would restore its results
-        reproduced.run(*experiment, f"{name}-alone")
-        assert lock_of(reproduced, f"{name}-alone") == lock_of(reproduced, name)
-        reproduced.git("checkout", "--quiet", ".")
-        reproduced.run("dvc", "checkout", "--quiet")
-    assert lock_of(reproduced, "first") != lock_of(reproduced, "second")
+        shutil.rmtree(repository.folder / ".dvc/cache/runs")  # else DVC would restore its results
+        repository.run(*experiment, f"{name}-alone")
+        assert lock_of(repository, f"{name}-alone") == lock_of(repository, name)
+        repository.git("checkout", "--quiet", ".")
+        repository.run("dvc", "checkout", "--quiet")
+    assert lock_of(repository, "first") != lock_of(repository, "second")
