@@ -32,7 +32,7 @@ MOMENTS ?= 20
 .DEFAULT_GOAL := help
 .PHONY: help repro metrics experiments report seeds compare smoke cards workers serve \
 	test test-web test-distributed test-all fuzz chaos bench lint format \
-	verify verify-here lock notice install clean
+	verify verify-here lock audit notice install clean
 
 help: ## Show this help
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -122,6 +122,11 @@ lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pypro
 	$(COMPILE) --upgrade --group build -o requirements.txt
 	$(COMPILE) --upgrade --group build --group ray -c requirements.txt -o requirements-ray.txt
 	$(COMPILE) --upgrade --group dev -c requirements-ray.txt -o requirements-dev.txt
+
+audit: $(VENV)/installed-dev ## Look for known vulnerabilities in the lock files (needs a network)
+	uv tool run pip-audit@2.10.1 --disable-pip --require-hashes --progress-spinner off \
+		-r requirements.txt -r requirements-ray.txt -r requirements-dev.txt $(OPTIONS)
+	cd web && npm audit --package-lock-only
 
 notice: $(VENV)/installed-dev ## Write the licences of the locked packages to NOTICE
 	python -m tools.notice
