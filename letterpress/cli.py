@@ -24,7 +24,9 @@ def main() -> None:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(prog="letterpress", description="Uses trained classifiers.")
+    parser = argparse.ArgumentParser(
+        prog="letterpress", description="Makes pipelines, and uses trained classifiers."
+    )
     parser.set_defaults(command=lambda _: parser.print_help())
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     about = "classify pictures of one character each"
@@ -37,6 +39,16 @@ def _main() -> None:
     add("--each", action="store_true", help="classify each of several characters on a picture")
     about = "guesses with a probability below P, 0 to 1, are not sure (default: as evaluated)"
     add("--sure", type=_probability, metavar="P", help=about)
+    about = "make a pipeline for images in class folders"
+    new = commands.add_parser("new", help=about, description=about)
+    new.set_defaults(command=_new)
+    add = new.add_argument
+    add("name", metavar="NAME", help="of the pipeline: small letters, digits and _")
+    about = "a folder, a tar file or a zip file with one folder per class"
+    add("--from", required=True, type=Path, metavar="PATH", dest="source", help=about)
+    about = "a pipeline, a file of feature weights, or none (default: mnist for grey images)"
+    add("--parent", help=about)
+    add("--dry-run", action="store_true", help="print what would change, and change nothing")
     arguments = parser.parse_args()
     arguments.command(arguments)
 
@@ -49,6 +61,12 @@ def _probability(text: str) -> float:
     if not 0 <= value <= 1:  # NaN too
         raise argparse.ArgumentTypeError(f"expected a number from 0 to 1 (got {text!r})")
     return value
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from letterpress.new.command import new
+
+    new(arguments.name, arguments.source, arguments.parent, arguments.dry_run)
 
 
 def _predict(arguments: argparse.Namespace) -> None:

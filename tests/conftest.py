@@ -2,10 +2,14 @@
 
 import copy
 import hashlib
+import io
 import shutil
 import signal
 import struct
+import tarfile
 import tempfile
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +17,18 @@ import matplotlib
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
+from letterpress.images.config import ImagesConfig
 from letterpress.mnist.idx import FILES
 
 pytest_plugins = ["tests.trained"]
 ROOT = Path(__file__).parent.parent
 
 Params = dict[str, Any]
+
+IMAGES = ImagesConfig.list_names(yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8")))
+"""The pipelines of `letterpress new`."""
 
 TINY = """
 n_epochs: 2
@@ -87,6 +96,45 @@ def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str
     return sha256
 
 
+def write_images(source: Path, classes: Iterable[str], splits: Iterable[str] = ()) -> None:
+    """Writes a folder, zip file or tar file with six images of noise per class (and split)."""
+    folders = [f"{split}/{name}" for split in splits for name in classes] or list(classes)
+    files = {}
+    for number, folder in enumerate(folders):
+        for seed in range(6 * number, 6 * number + 6):
+            noise = np.random.default_rng(seed).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(content := io.BytesIO(), "PNG")
+            files[f"{folder}/{seed}.png"] = content.getvalue()
+    source.parent.mkdir(parents=True, exist_ok=True)
+    if source.suffix == ".zip":
+        with zipfile.ZipFile(source, "w") as archive:
+            for name, data in files.items():
+                archive.writestr(name, data)
+    elif ".tar" in source.suffixes or source.suffix == ".tgz":
+        with tarfile.open(source, "w:gz") as tar:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    else:
+        for name, data in files.items():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes(data)
+
+
+def write_sources(target: Path, params: Params) -> list[str]:
+    """Writes small data for the pipelines of `letterpress new`. Returns where they are."""
+    sources = []
+    for name in IMAGES:
+        values = params.get(name, {})
+        if "source" in values:
+            given = [s for s in ("test", "validation") if f"{s}_share" not in values]
+            splits = ["train", *given] if given else []
+            write_images(target / values["source"], values["classes"], splits)
+            sources.append(values["source"])
+    return sources
+
+
 def write_typefaces(fonts: Path, table: Path) -> None:
     """Writes font files to one folder, and the table and the hashes that name them to another."""
     ttf = Path(matplotlib.get_data_path(), "fonts/ttf")
@@ -126,6 +174,8 @@ def _tiny_params(tmp_path_factory: pytest.TempPathFactory, _typefaces: Path) -> 
     sha256 = write_digits(digits)
     for key, value in yaml.safe_load(TINY).items():
         params[key] = params[key] | value if isinstance(value, dict) else value
+    for name in IMAGES:
+        params[name] = params[name] | {"n_epochs": 2}
     params["fetch_typefaces"] = {"sources": [f"file:{_typefaces / 'fonts'}"]}
     params["fetch_mnist"] = {"sources": [f"file:{digits}"], "sha256": [sha256[n] for n in FILES]}
     return params
@@ -160,3 +210,4 @@ def copy_project(target: Path, params: Params) -> None:
     for name in ("dvc.yaml", *settings):
         shutil.copy(ROOT / name, target / name)
     write_params(target, params)
+    write_sources(target, params)

@@ -2,7 +2,10 @@
 
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from tests.test_pipeline import Repository
 
 
 class Block(NamedTuple):
@@ -12,6 +15,24 @@ class Block(NamedTuple):
     title: str  # the line of text above it
     language: str
     text: str
+
+
+def follow(page: Path, section: str, repository: "Repository") -> None:
+    """Runs the shell blocks of a section, and writes the others where the lines above them say."""
+    for block in (block for block in read_blocks(page) if block.section == section):
+        if block.language == "sh":
+            repository.run("sh", "-euc", block.text)
+            continue
+        place = re.fullmatch(r"`([^`]+)`(, at the end|, before `(.+)`)?", block.title)
+        assert place, block.title
+        path, how, key = repository.folder / place[1], place[2], place[3]
+        assert path.exists() == bool(how)
+        text = path.read_text(encoding="utf-8") if how else ""
+        at = len(text)
+        if key:
+            (found,) = re.finditer(rf"^{key}\n", text, re.MULTILINE)
+            at = found.start()
+        path.write_text(text[:at] + block.text + text[at:], encoding="utf-8")
 
 
 def read_blocks(page: Path) -> list[Block]:

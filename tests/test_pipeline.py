@@ -1,11 +1,14 @@
 """The whole pipeline as users run it: a real git and DVC repository, the real stages, tiny data."""
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +17,38 @@ import yaml
 from dvc.repo import Repo
 from dvc.utils.hydra import apply_overrides
 from filelock import FileLock
+from PIL import Image, ImageDraw
 
 from letterpress.core.files import replacing
 from tests.conftest import ROOT, Params, copy_project
 from tests.core.test_files import contents
+from tests.pages import follow
 
 LETTERS = "data/ascii_letter/metrics.json"
 CALIBRATION = "data/ascii_letter/calibration.json"
-STAGES = [
-    f"{name}@{key}" if key else name
-    for name, stage in yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"].items()
-    for key in stage.get("foreach", [""])
-]
+
+
+def list_stages(root: Path) -> dict[str, str]:
+    """Returns the module and the arguments of each stage, by the name that DVC gives it."""
+    stages = yaml.safe_load((root / "dvc.yaml").read_text("utf-8"))["stages"]
+    return {
+        f"{name}@{key}" if key else name: stage.get("do", stage)["cmd"]
+        .removeprefix("python -m ")
+        .replace("${item}", key)
+        for name, stage in stages.items()
+        for key in stage.get("foreach", [""])
+    }
+
+
+STAGES = list_stages(ROOT)
+
+
+def list_sources(root: Path) -> list[str]:
+    """Lists the data that no stage makes: those of the pipelines of `letterpress new`."""
+    params = yaml.safe_load((root / "params.yaml").read_text("utf-8"))
+    found = [values.get("source") for values in params.values() if isinstance(values, dict)]
+    return [source for source in found if source]
+
 
 # Runs at the start of each stage and of its processes. Appends to the file KEYS/STAGE each key of
 # params.yaml whose value the stage reads from a config.
@@ -54,8 +77,10 @@ if "DVC_STAGE" in os.environ:
 """
 
 
-# Runs the stages whose names it reads as `python -m` does, but in one process: importing TensorFlow
-# takes longer than most of them.
+WHO = "AUTHOR", "COMMITTER"
+
+# Runs stages as `python -m` does, but in one process: importing TensorFlow takes longer than most of
+# them. Each line that it reads has the name of a stage, its module and the arguments.
 RUN_STAGES = """
 import os, runpy, sys
 sys.argv[0] = "-m"
@@ -63,13 +88,12 @@ import stages
 from letterpress.core import watch
 
 for line in sys.stdin:
-    os.environ["DVC_STAGE"] = line.strip()
-    stage, *sys.argv[1:] = line.strip().split("@")
+    os.environ["DVC_STAGE"], module, *sys.argv[1:] = line.split()
     watch._states.clear()
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session()  # weights files contain the numbers of layers
     try:
-        runpy.run_module("stages." + stage, run_name="__main__")
+        runpy.run_module(module, run_name="__main__")
     except SystemExit as stop:
         print("exit", stop.code, file=sys.stderr, flush=True)
 """
@@ -85,6 +109,7 @@ class Repository:
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
+            **{f"GIT_{who}_{what}": "t@localhost" for who, what in product(WHO, ("NAME", "EMAIL"))},
             **environment,
         }
 
@@ -103,7 +128,7 @@ class Repository:
         return done.stdout + done.stderr
 
     def git(self, *words: str) -> str:
-        return self.run("git", "-c", "user.name=t", "-c", "user.email=t@localhost", *words)
+        return self.run("git", *words)
 
     def commit(self, message: str) -> None:
         self.git("add", "--all")
@@ -117,13 +142,38 @@ def stages_run(output: str) -> list[str]:
     return sorted(re.findall(r"Running stage '([^']+)'", output))
 
 
+SECTIONS = "Images in class folders", "Images that a program makes"
+"""Of docs/new_pipeline.md, with a pipeline each."""
+
+
+def write_shapes(path: Path, n_per_class: int) -> None:
+    """Writes a zip file of shapes in several formats, sizes and modes, as people pack them."""
+    kinds = ("png", "L", 28), ("jpeg", "RGB", 90), ("gif", "P", 40), ("webp", "RGB", 64)
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(n_per_class):
+            kind, mode, size = kinds[number % len(kinds)]
+            for name in ("Square", "circle", "cross"):
+                image, ink = Image.new("L", (size, size)), 255 - number  # no two images are equal
+                draw, (low, high) = ImageDraw.Draw(image), (size // 4, size * 3 // 4)
+                if name == "cross":
+                    draw.line((low, low, high, high), ink, size // 10)
+                    draw.line((low, high, high, low), ink, size // 10)
+                else:
+                    shape = draw.ellipse if name == "circle" else draw.rectangle
+                    shape((low, low, high, high), None, ink, size // 10)
+                image.convert(mode).save(file := io.BytesIO(), kind)
+                archive.writestr(f"my shapes/{name}/{number}.{kind}", file.getvalue())
+        archive.writestr("__MACOSX/my shapes/cross/._1.png", b"")
+
+
 @pytest.fixture(scope="session")
 def reproduced(
     tmp_path_factory: pytest.TempPathFactory, worker_id: str, _tiny_params: Params
 ) -> Path:
     """A repository after `dvc repro` and a commit, to be read only, with the folder `keys` beside it.
 
-    The first of the parallel workers makes it for all.
+    It has the pipelines of docs/new_pipeline.md too. The first of the parallel workers makes it.
     """
     temporary = tmp_path_factory.getbasetemp()
     shared = temporary if worker_id == "master" else temporary.parent
@@ -135,10 +185,16 @@ def reproduced(
             (watcher / "sitecustomize.py").write_text(KEY_WATCHER, encoding="utf-8")
             with replacing(made) as folder:
                 copy_project(folder, _tiny_params)
-                repository = Repository(folder, PYTHONPATH=str(watcher), KEYS=str(keys))
+                write_shapes(shared / "Downloads/shapes.zip", 40)
+                settings = {"PYTHONPATH": str(watcher), "KEYS": str(keys), "HOME": str(shared)}
+                repository = Repository(folder, **settings)
                 repository.git("init", "--quiet", "--initial-branch=main")
                 repository.commit("Start")
-                assert stages_run(repository.run("dvc", "repro")) == sorted(STAGES)
+                for section in SECTIONS:
+                    follow(ROOT / "docs/new_pipeline.md", section, repository)
+                repository.git("add", "stages", "dvc.yaml", "params.yaml")
+                repository.git("commit", "--quiet", "--message", "Code")
+                repository.run("dvc", "repro")
                 repository.commit("Results")
     return made
 
@@ -225,8 +281,13 @@ def test_another_run_in_a_fresh_hostile_clone_gives_the_same_bytes(
     """
     clone, tools = tmp_path / "clone with spaces", tmp_path / "tools"
     Repository(reproduced).git("clone", "--quiet", ".", str(clone))
-    for result in contents(clone / "data").keys() - {".gitignore"}:
+    kept = {".gitignore", *(path.removeprefix("data/") for path in list_sources(reproduced))}
+    kept |= {path.relative_to(clone / "data").as_posix() for path in clone.glob("data/*/*.dvc")}
+    for result in contents(clone / "data").keys() - kept:
         (clone / "data" / result).unlink()
+    for source in list_sources(reproduced):
+        (clone / source).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(reproduced / source, clone / source)
     tools.mkdir()
     (tools / "sitecustomize.py").write_text(NO_SOCKETS, encoding="utf-8")
     for name in ("python", "dvc", "sh"):
@@ -251,7 +312,8 @@ def test_another_run_in_a_fresh_hostile_clone_gives_the_same_bytes(
     first = stages_run(output)
     assert first == ["build_ascii_tarball", "fetch_typefaces"]
     hostile.environment["DVC_STAGE"] = ""
-    others = "\n".join(name for name in STAGES if name not in first)
+    commands = list_stages(clone)
+    others = "\n".join(f"{name} {commands[name]}" for name in commands if name not in first)
     output = hostile.run(*start, "sh", "python", "-c", RUN_STAGES, text=others)
     assert output.count("exit ") == 0, output
     assert contents(clone / "data") == contents(reproduced / "data")

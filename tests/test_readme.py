@@ -9,14 +9,9 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.pages import read_blocks
-from tools.metrics import table
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-
-
-def test_the_results_are_in_the_metric_files() -> None:
-    assert "\n".join(table(ROOT)) in README
 
 
 def test_the_table_of_stages_lists_the_files_of_stages() -> None:

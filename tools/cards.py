@@ -5,19 +5,18 @@ import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.typefaces import read_families
+from letterpress.core.params import read_params
+from letterpress.images.config import ImagesConfig
 from letterpress.mnist.config import MnistConfig
 from tools import markdown, metrics
 
-PAGES = (
-    "README.md",
-    "docs/transfer.md",
-    *(f"docs/cards/{name}.md" for name in ("data", "digits", "letters")),
-)
+PAGES = ("README.md", "docs/transfer.md", *map(str, sorted(Path("docs/cards").glob("*.md"))))
 MOST_MISTAKES = 8
 
 
@@ -47,7 +46,23 @@ def figures(root: Path) -> dict[str, Callable[[], str]]:
         "transfer": lambda: _transfer(root / "data/transfer/curve.csv"),
         "near-duplicates": lambda: _near_duplicates(root / "data/overview"),
         "data-splits": lambda: _splits(root / "params.yaml"),
+        **_of_new_pipelines(root),
     }
+
+
+def _of_new_pipelines(root: Path) -> dict[str, Callable[[], str]]:
+    names = ImagesConfig.list_names(read_params(root / "dvc.yaml"))
+    return {
+        f"{name}-results": partial(_new_results, root / "data" / name)
+        for name in names
+        if (root / f"docs/cards/{name}.md").exists()
+    }
+
+
+def _new_results(folder: Path) -> str:
+    if not (folder / "metrics.json").exists():
+        return "`make cards` writes them here after `dvc repro`."
+    return _results(folder, {"_validation": "validation images", "": "test images"})
 
 
 def _results(folder: Path, splits: dict[str, str]) -> str:

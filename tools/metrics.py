@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,17 @@ NAMES = {
 }
 """The rows of this project: patterns of FOLDER/KEY, and what a reader calls the metric."""
 FOLDERS = {"mnist", "ascii_letter", "conditions", "transfer"}
-"""The folders of this project. Every metric of another folder (a new pipeline) is shown."""
+"""The folders of this project. Of another one (a new pipeline), SHOWN is shown once it has run."""
+SHOWN = ("accuracy", "macro_accuracy")
 
 
 def table(root: Path) -> list[str]:
     """Returns the lines of the table for the metric files that dvc.yaml lists."""
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))
     metrics: dict[str, float] = {}
-    for file in map(Path, pipeline["metrics"]):
+    for file in map(Path, list_metrics(pipeline)):
+        if file.parent.name not in FOLDERS and not (root / file).exists():
+            continue
         values = json.loads((root / file).read_text(encoding="utf-8"))
         for key, value in flatten(values):
             if type(value) in (int, float):
@@ -39,6 +42,14 @@ def table(root: Path) -> list[str]:
     rows += [(name[:37], *_format(metrics, key)) for key, name in _select(metrics)]
     lines = [f"| {what:37} | {result:>12} | {interval:>21} |" for what, result, interval in rows]
     return [lines[0], f"|{'-' * 39}|{'-' * 14}|{'-' * 23}|", *lines[1:]]
+
+
+def list_metrics(pipeline: Mapping[str, Any]) -> list[str]:
+    """Returns the metric files of a dvc.yaml that was read: those at its top, and of its stages."""
+    entries = [*pipeline.get("metrics", [])]
+    for stage in pipeline.get("stages", {}).values():
+        entries += stage.get("metrics", [])
+    return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -57,8 +68,9 @@ def _select(metrics: dict[str, float]) -> Iterator[tuple[str, str]]:
             if found := re.fullmatch(pattern, key):
                 yield key, found.expand(name)
     for key in metrics:
-        if key.split("/")[0] not in FOLDERS and not key.endswith(("_low", "_high")):
-            yield key, key.replace("/", ", ")
+        folder, _, name = key.partition("/")
+        if folder not in FOLDERS | {"curves"} and name in SHOWN:
+            yield key, f"{folder}, {name.replace('_', ' ')} on the test images"
 
 
 def _format(metrics: dict[str, float], key: str) -> tuple[str, str]:

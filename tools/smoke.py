@@ -12,6 +12,8 @@ from pathlib import Path
 
 from dvc.utils.hydra import apply_overrides
 
+from letterpress.core.params import read_params
+from letterpress.images.config import ImagesConfig
 from tools.report.revision import QUIET
 
 DIGITS, TYPEFACES = Path("data/mnist/raw"), Path("data/typefaces")
@@ -40,6 +42,12 @@ def copy_project(source: Path, target: Path) -> None:
     typefaces = (source / TYPEFACES).resolve()
     sources = [f"fetch_mnist.sources=['file:{digits}']"] if digits.is_dir() else []
     sources += [f"fetch_typefaces.sources=['file:{typefaces}']"] if typefaces.is_dir() else []
+    for name in ImagesConfig.list_names(read_params(target / "dvc.yaml")):
+        sources += [f"{name}.n_epochs=1"]
+        data = Path(ImagesConfig.named(name).from_yaml(target / "params.yaml").source)
+        if (source / data).exists():
+            (target / data).parent.mkdir(parents=True, exist_ok=True)
+            (target / data).symlink_to((source / data).resolve())
     apply_overrides(target / "params.yaml", OVERRIDES.split() + sources)
 
 

@@ -65,6 +65,12 @@ class ClassifierConfig(Params):
     thicken: Annotated[float, Ge(0), Le(1)] = 0.0
     """Augmentation: share of the images whose lines are made thicker, thinner or softer."""
 
+    mirror: bool = False
+    """Augmentation: whether half of the images are mirrored, left to right."""
+
+    class_weights: Literal["equal", "balanced"] = "equal"
+    """The weight of an image in the training loss: 1, or less the more images its class has."""
+
     blocks: Blocks = ((32, 32), (64, 64), (128,))
     """The filters of each convolution, 3 x 3 pixels. Pooling after each block halves the image."""
     dense_units: Count = 128

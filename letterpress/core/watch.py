@@ -149,14 +149,16 @@ def _read_stage(name: str) -> dict[str, list[str]]:
     stages = read_params(Path("dvc.yaml")).get("stages", {})
     stage = stages.get(name, {})
     stage = stage.get("do", stage)
-    return {
+    listed = {
         kind: [
             text.replace("${item}", item)
             for entry in stage.get(kind, [])
             for text in ([entry] if isinstance(entry, str) else entry)
         ]
-        for kind in ("deps", "params", "outs")
+        for kind in ("deps", "params", "outs", "metrics", "plots")
     }
+    outs = [out for kind in ("outs", "metrics", "plots") for out in listed[kind]]
+    return {"deps": listed["deps"], "params": listed["params"], "outs": outs}
 
 
 def _read_states() -> dict[Path, tuple[int, ...]]:

@@ -123,6 +123,22 @@ def _reliability(split: Classified, config: ClassifierConfig) -> list[tuple[floa
     return reliability(outputs.max(axis=1), outputs.argmax(axis=1) == split.labels[is_class])
 
 
+def measure_classes(split: Classified, config: ClassifierConfig) -> dict[str, Any]:
+    """Measures a classifier on each class of a split.
+
+    Returns:
+        recall, the share of right guesses among the images of each class that has images, 0..1 by
+        class name; macro_accuracy, the mean of these shares.
+    """
+    correct = split.probabilities[:, : config.n_classes].argmax(axis=1) == split.labels
+    recall = {
+        name: float(correct[split.labels == label].mean())
+        for label, name in enumerate(config.class_names)
+        if (split.labels == label).any()
+    }
+    return {"macro_accuracy": float(np.mean([*recall.values()])), "recall": recall}
+
+
 def measure_families(
     split: Classified,
     config: ClassifierConfig,
@@ -168,12 +184,14 @@ def evaluate_splits(
     results: Path,
     splits: Sequence[str] = ("test",),
     manifest: Manifest | None = None,
+    by_class: bool = False,
 ) -> None:
     """Writes metrics.json, calibration.json, reliability.csv and, for "test", predictions.csv.
 
     Other splits add their name: accuracy_unseen, accuracy_unseen_low, predictions_unseen.csv. The
     calibration is fitted on the split "validation" if `splits` has it. With a manifest, predictions
     have its DESCRIPTION, and the accuracy of all splits but "test" is the mean over their families.
+    `by_class` adds what `measure_classes` returns.
 
     Raises:
         FileNotFoundError: the records are missing.
@@ -186,14 +204,16 @@ def evaluate_splits(
     if "validation" in classified:
         _, labels, probabilities = classified["validation"]
         calibration = fit_calibration(probabilities, labels, config.n_classes)
-    metrics: dict[str, float] = {}
+    metrics: dict[str, Any] = {}
     tables: dict[str, list[tuple[object, ...]]] = {}
     curve: list[tuple[str, float, float, int]] = []
     for name, raw in classified.items():
         split, suffix = raw.calibrated(calibration), "" if name == "test" else f"_{name}"
-        values = measure_split(split, config, calibration)
+        values: dict[str, Any] = measure_split(split, config, calibration)
         if manifest and name != "test":
             values |= measure_families(split, config, calibration, manifest, name)
+        if by_class:
+            values |= measure_classes(split, config)
         metrics |= {_suffixed(key, suffix): value for key, value in values.items()}
         curve += [(name, *point) for point in _reliability(split, config)]
         tables[f"predictions{suffix}.csv"] = [

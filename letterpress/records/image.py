@@ -18,11 +18,11 @@ _DEPTHS = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 b
 
 
 def decode_image(
-    name: str, content: bytes, config: ClassifierConfig, fit: bool = False
+    name: str, content: bytes, config: ClassifierConfig, fit: bool = False, paper: str = "black"
 ) -> npt.NDArray[np.uint8]:
     """Decodes an image file: uint8 0..255 [image_height, image_width, n_channels].
 
-    `fit` accepts any size and mode: converts, scales with the aspect ratio kept, pads with black.
+    `fit` accepts any size and mode: converts, scales with the aspect ratio kept, pads with `paper`.
 
     Raises:
         PipelineError: not an image, damaged, or (with `fit`) too large or of one colour, or
@@ -40,7 +40,7 @@ def decode_image(
                 f"{name}: too narrow for {size[0]}x{size[1]} pixels "
                 f"(got {picture.width}x{picture.height}). Crop or remove it"
             )
-        fitted = ImageOps.pad(picture.convert(mode), size)
+        fitted = ImageOps.pad(picture.convert(mode), size, color=paper)
         return np.asarray(fitted).reshape(config.image_shape)
     # The size is compared before any pixel is decoded: no bomb can pass.
     with open_image(name, content) as image:

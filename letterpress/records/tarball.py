@@ -39,11 +39,11 @@ SETS = ("letters", "validation", "unseen")
 """Folders of tar files. The first is split by the seed, the others belong to their split."""
 _SPLIT_BY_SEED = ("train", "validation", "test")
 
-_MOST_BYTES = 1 << 27
+MOST_BYTES = 1 << 27
 """Bytes of a member: more than any image file has."""
 _MOST_HEADER = 1 << 20
 """Bytes that describe a member: its name, its attributes, the holes of a sparse file."""
-_MOST_EXPANDED, _MOST_EXPANSION = 1 << 30, 100
+MOST_EXPANDED, MOST_EXPANSION = 1 << 30, 100
 """Bytes of all members, and the same in times the size of the tar file: a bomb exceeds both."""
 _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -60,7 +60,7 @@ _OTHER_ARCHIVES = {
     b"Rar!": "RAR",
 }
 _SYSTEM_FILES = {"__macosx", "@eadir", "icon\r", "desktop.ini", "ehthumbs.db", "thumbs.db"}
-_FORBIDDEN = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: bytes that are not UTF-8
+FORBIDDEN = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")  # surrogates: bytes that are not UTF-8
 
 
 class _Member(tarfile.TarInfo):
@@ -81,8 +81,8 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"a damaged header at byte {tar.offset}") from error
 
     def check_size(self) -> None:
-        if not 0 <= self.size <= _MOST_BYTES:
-            raise tarfile.TarError(f"{self.name!r} is larger than {_MOST_BYTES} bytes")
+        if not 0 <= self.size <= MOST_BYTES:
+            raise tarfile.TarError(f"{self.name!r} is larger than {MOST_BYTES} bytes")
 
 
 class _Reader:
@@ -93,7 +93,7 @@ class _Reader:
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self.seek, self.tell, self._file = file.seek, file.tell, file
-        self._end = max(_MOST_EXPANDED, _MOST_EXPANSION * size)
+        self._end = max(MOST_EXPANDED, MOST_EXPANSION * size)
         self._budget = _MOST_HEADER
         self._tar: Any = tarfile.TarFile(fileobj=self, tarinfo=_Member)  # type: ignore[arg-type]
 
@@ -145,11 +145,11 @@ def read_tarball(
     labels = _labels(config)
     seen: set[str] = set()
     n_left_out = 0
-    with _opened(tarball) as tar:
+    with open_tar(tarball) as tar:
         for member, name in tar.files():
             if name == "manifest.csv":
                 continue
-            if any(_is_of_system(part) for part in name.split("/")):
+            if is_system_file(name):
                 n_left_out += 1
                 continue
             problem = _problem(member, name, labels)
@@ -163,9 +163,12 @@ def read_tarball(
         print(f"{tarball}: {n_left_out} hidden files, or of macOS or Windows, left out")
 
 
-def _is_of_system(name: str) -> bool:
-    is_hidden = name.startswith(".") and name != ".."
-    return is_hidden or name.lower() in _SYSTEM_FILES
+def is_system_file(name: str) -> bool:
+    """Whether a file, or a folder that it is in, is hidden or made by macOS or Windows."""
+    return any(
+        (part.startswith(".") and part != "..") or part.lower() in _SYSTEM_FILES
+        for part in name.split("/")
+    )
 
 
 def _labels(config: ClassifierConfig) -> dict[str, int]:
@@ -186,13 +189,13 @@ def _problem(member: tarfile.TarInfo, name: str, labels: Collection[str]) -> str
         elif folder not in labels and base.partition("/")[0] in labels:
             remedy = f"Pack the folders inside {folder}/, without {folder}/ itself"
         return f"{name!r} is not a file in a class folder (expected {first}/ to {last}/). {remedy}"
-    if _FORBIDDEN.search(name):
+    if FORBIDDEN.search(name):
         return f"{name!r} has a control character or is not UTF-8. Rename it"
     return None
 
 
 @contextmanager
-def _opened(tarball: Path) -> Iterator[_Reader]:
+def open_tar(tarball: Path) -> Iterator[_Reader]:
     """Opens a tar file; turns the errors of reading it into a PipelineError."""
     try:
         with tarball.open("rb") as file:
@@ -218,7 +221,7 @@ def read_manifest(tarball: Path) -> dict[str, dict[str, str]]:
     Raises:
         PipelineError: the tar file is not readable, or its manifest is missing or damaged.
     """
-    with _opened(tarball) as tar:
+    with open_tar(tarball) as tar:
         contents = [
             tar.content(member)
             for member, name in tar.files()

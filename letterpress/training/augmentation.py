@@ -28,13 +28,15 @@ def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
         images: float32 0..1 [batch, height, width, channels].
         step: int64 scalar; the same step and config.seed give the same changes.
         config: seed; max_rotation, max_shift, max_zoom and max_shear, the limits of uniform
-            distributions around 0; and thicken, the share of images whose lines change.
+            distributions around 0; thicken, the share of images whose lines change; and mirror.
 
     Returns:
         float32 0..1 [batch, height, width, channels], bilinearly interpolated.
     """
     if config.thicken:
         images = _thicken(images, step, config)
+    if config.mirror:
+        images = _mirror(images, step, config)
     largest = (
         math.radians(config.max_rotation),
         config.max_shear,
@@ -59,6 +61,13 @@ def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
         [x_from_x, x_from_y, x_offset, y_from_x, y_from_y, y_offset, zeros, zeros], axis=1
     )
     return keras.ops.image.affine_transform(images, transforms, interpolation="bilinear")
+
+
+def _mirror(images: Any, step: Any, config: ClassifierConfig) -> Any:
+    """Mirrors each image, left to right, with a probability of one half."""
+    seed = tf.stack([config.seed + 2**33, step])
+    drawn = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
+    return tf.where(drawn < 0.5, tf.reverse(images, [2]), images)
 
 
 def _thicken(images: Any, step: Any, config: ClassifierConfig) -> Any:

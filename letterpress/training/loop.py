@@ -133,6 +133,9 @@ def _epochs(
     n_steps = _steps_per_epoch(config, records)
     stream = stream_batches(records / "train", config)
     stream = augmented(stream, config, len(history) * n_steps)
+    if config.class_weights == "balanced":
+        weights = balanced_weights(records / "train", config)
+        stream = stream.map(lambda images, labels: (images, labels, tf.gather(weights, labels)))
     # One endless iterator: creating one per epoch can take half as long as the epoch.
     batches = iter(strategy.own_rows(stream).prefetch(tf.data.AUTOTUNE))
     validation = _load_validation(records / "validation", config)
@@ -172,6 +175,19 @@ def _epochs(
             shown = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in logs.items()]
             print(f"{title}: {', '.join(shown)}", flush=True)
         yield logs
+
+
+def balanced_weights(records: Path, config: ClassifierConfig) -> Any:
+    """Returns weights with the same sum over the images of each class, of mean 1 over all images.
+
+    float32 [n_outputs]; 0 for a class without images.
+    """
+    counts = tf.zeros(config.n_outputs, tf.int64)
+    for _, labels, _ in load_batches(records, config):
+        counts += tf.math.bincount(labels, minlength=config.n_outputs, dtype=tf.int64)
+    counts = tf.cast(counts, tf.float32)
+    n_classes = tf.math.count_nonzero(counts, dtype=tf.float32)
+    return tf.math.divide_no_nan(tf.reduce_sum(counts) / n_classes, counts)
 
 
 def _load_validation(records: Path, config: ClassifierConfig) -> Any:

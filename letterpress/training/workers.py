@@ -33,7 +33,7 @@ class Strategy:
         """Adapts a classifier to this worker. Call this after restoring a checkpoint."""
 
     def own_rows(self, batches: Any) -> Any:
-        """Returns this worker's rows of a tf.data.Dataset of (images, labels)."""
+        """Returns this worker's rows of a tf.data.Dataset of (images, labels, perhaps weights)."""
         return batches
 
     def broadcast(self, content: bytes) -> bytes:
@@ -75,7 +75,7 @@ class MultiWorkerStrategy(Strategy):
 
     def own_rows(self, batches: Any) -> Any:
         rows = slice(self.index, None, self.n_workers)
-        return batches.map(lambda images, labels: (images[rows], labels[rows]))
+        return batches.map(lambda *batch: tuple(part[rows] for part in batch))
 
     def broadcast(self, content: bytes) -> bytes:
         own = content if self.is_chief else b""

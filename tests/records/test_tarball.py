@@ -223,10 +223,10 @@ def test_a_text_among_the_images_is_refused_for_every_seed(path: Path) -> None:
 
 def test_a_large_member_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_tar({"a/0.png": bytes(2000), "a/1.png": PNG}, path)
-    monkeypatch.setattr(tarball_module, "_MOST_EXPANDED", 1000)
-    monkeypatch.setattr(tarball_module, "_MOST_EXPANSION", 0)
+    monkeypatch.setattr(tarball_module, "MOST_EXPANDED", 1000)
+    monkeypatch.setattr(tarball_module, "MOST_EXPANSION", 0)
     assert "expands to more than 1000 bytes" in refusal(path)
-    monkeypatch.setattr(tarball_module, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(tarball_module, "MOST_BYTES", 1000)
     assert "'a/0.png' is larger than 1000 bytes" in refusal(path)
 
 
@@ -272,7 +272,7 @@ def test_the_manifest_is_a_bounded_file(path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(PipelineError, match=f"^{path}: several files manifest.csv"):
         read_manifest(path)
     write_tar({"manifest.csv": bytes(2000)}, path)
-    monkeypatch.setattr(tarball_module, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(tarball_module, "MOST_BYTES", 1000)
     with pytest.raises(PipelineError, match=r"'manifest.csv' is larger than 1000 bytes"):
         read_manifest(path)
 

@@ -65,7 +65,7 @@ def fail(repository: Repository, reproduced: Path) -> Iterator[Fail]:
             outs = [repository.folder / out for out in names]
             for out in outs:  # as DVC does
                 shutil.rmtree(out) if out.is_dir() else out.unlink()
-            print(name, file=process.stdin, flush=True)
+            print(name, STAGES[name], file=process.stdin, flush=True)
             said = list(islice(process.stderr or (), 2))
             assert said[1:] == ["exit 1\n"], said
             assert not any(out.exists() for out in outs)
@@ -115,8 +115,8 @@ def declared(name: str) -> dict[str, Any]:
 
 def edit_all_later(repository: Repository, name: str) -> list[str]:
     """Prepares edits of a stage's code, params and data; returns what the stage then reports."""
-    entry, stage = declared(name), name.partition("@")[0]
-    key, code = entry["params"][-1], [f"stages/{stage}.py", "letterpress/core/files.py"]
+    entry, module = declared(name), STAGES[name].split()[0]
+    key, code = entry["params"][-1], [f"{module.replace('.', '/')}.py", "letterpress/core/files.py"]
     for path in code:
         edit_later(repository, path, new=COMMENT)
     edit_later(repository, "params.yaml")

@@ -18,7 +18,7 @@ from dvc.repo import Repo
 
 from letterpress.core.errors import PipelineError
 from letterpress.core.params import read_params
-from tools.metrics import flatten
+from tools.metrics import flatten, list_metrics
 
 QUIET = "[core]\nno_scm = true\nanalytics = false\ncheck_update = false\n"
 """DVC without git, and without processes that outlive a command."""
@@ -93,9 +93,9 @@ def read_folder(root: Path, commit: str = "") -> Revision:
     params, pipeline, lock = (
         read_params(root / name) for name in ("params.yaml", "dvc.yaml", "dvc.lock")
     )
-    if not pipeline.get("metrics"):
+    if not list_metrics(pipeline):
         raise PipelineError("dvc.yaml: no metrics. List the metric files under `metrics:`")
-    metrics = {path: _parse(root / path, _numbers) for path in pipeline["metrics"]}
+    metrics = {path: _parse(root / path, _numbers) for path in list_metrics(pipeline)}
     deps, outs = (
         {
             file["path"]: file["md5"]

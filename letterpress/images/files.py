@@ -1,0 +1,157 @@
+"""Lists and reads images in class folders, inside a folder, a tar file or a zip file.
+
+    rose/1.jpg  tulip/2.png ...                  class/name; folders inside a class belong to it
+    train/rose/1.jpg  test/rose/2.jpg ...        with split folders; validation/ or test/ may lack
+
+There may be folders around everything. Names are read in Unicode's composed form (NFC); class
+folders that differ only in case are one class. Files of macOS and Windows are skipped.
+"""
+
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+from unicodedata import normalize
+
+from PIL import Image
+
+from letterpress.core.errors import PipelineError
+from letterpress.records.example import digest
+from letterpress.records.tarball import (
+    FORBIDDEN,
+    MOST_BYTES,
+    MOST_EXPANDED,
+    MOST_EXPANSION,
+    is_system_file,
+    open_tar,
+)
+
+File = tuple[str, Callable[[], bytes]]
+"""A name with slashes, in NFC, and what reads the content. Call it before the next file is read."""
+
+_SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), "validation"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+"""The split of each name that a split folder may have."""
+_ZSTD = b"\x28\xb5\x2f\xfd"
+
+
+class Layout(NamedTuple):
+    """Where the class folders are."""
+
+    depth: int
+    """The number of folders around everything."""
+    has_splits: bool
+    """Whether the next folder is that of a split."""
+
+    def place(self, name: str) -> tuple[str, str, str] | None:
+        """Returns the split ("train" if there are none), class folder and name in it of a file.
+
+        None if the file is not in a class folder.
+        """
+        parts = name.split("/")[self.depth :]
+        split = "train"
+        if self.has_splits:
+            split, parts = _SPLITS.get(parts[0].lower(), "") if parts else "", parts[1:]
+        return (split, parts[0], "/".join(parts[1:])) if split and len(parts) > 1 else None
+
+
+def find_layout(folders: Iterable[str]) -> Layout:
+    """Finds where the class folders are, from the folders that images are in."""
+    parts = [folder.split("/") for folder in {*folders} if folder]
+    depth = 0
+    while len({path[depth] for path in parts if len(path) > depth}) == 1:
+        if not any(len(path) > depth + 1 for path in parts):
+            break
+        depth += 1
+    found = {_SPLITS.get(p[depth].lower()) for p in parts if len(p) > depth + 1}
+    return Layout(depth, "train" in found and not found.isdisjoint({"validation", "test"}))
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file may be an image: Pillow reads files of this ending, or it has no ending."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return not suffix or suffix in _endings() or bool(re.fullmatch(r"\.\d+", suffix))
+
+
+@cache
+def _endings() -> set[str]:
+    Image.init()
+    return {ending for ending, name in Image.EXTENSION.items() if name in Image.OPEN}
+
+
+@contextmanager
+def open_files(source: Path) -> Iterator[Iterator[File]]:
+    """Yields the files of a folder in a fixed random order, or of a tar or zip file in its own.
+
+    Files of the system, links and odd names are skipped.
+
+    Raises:
+        FileNotFoundError: there is nothing.
+        PipelineError: the tar or zip file is damaged, encrypted or a bomb.
+    """
+    if source.is_dir():
+        yield _filtered(_walk(source))
+    elif zipfile.is_zipfile(source):
+        try:
+            with zipfile.ZipFile(source) as archive:
+                yield _filtered(_unzip(source, archive))
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+            reason = " ".join(str(error).split())
+            raise PipelineError(
+                f"{source}: not readable as a zip file ({reason}). Unpack it, and name the folder"
+            ) from error
+    else:
+        with source.open("rb") as file:
+            if file.read(4) == _ZSTD:
+                raise PipelineError(
+                    f"{source}: packed with zstd. Run `zstd -d {source}`, and name the tar file"
+                )
+        with open_tar(source) as tar:
+            yield _filtered(
+                (name, partial(tar.content, member))
+                for member, name in tar.files()
+                if member.isreg()
+            )
+
+
+def _filtered(files: Iterable[File]) -> Iterator[File]:
+    for name, read in files:
+        name = normalize("NFC", name)
+        if not is_system_file(name) and not FORBIDDEN.search(name):
+            yield name, read
+
+
+def _walk(folder: Path) -> Iterator[File]:
+    """Mixes the classes, as training shuffles no more than config.shuffle_buffer images at once."""
+    names = [
+        Path(os.path.relpath(path, folder), name).as_posix()
+        for path, _, names in os.walk(folder)
+        for name in names
+    ]
+    for name in sorted(names, key=lambda name: digest(os.fsencode(name))):
+        yield name, partial(_read_file, folder / name)
+
+
+def _read_file(path: Path) -> bytes:
+    size = path.stat().st_size
+    if size > MOST_BYTES:
+        raise PipelineError(f"{path}: larger than {MOST_BYTES} bytes. Remove it")
+    return path.read_bytes()
+
+
+def _unzip(source: Path, archive: zipfile.ZipFile) -> Iterator[File]:
+    end, expanded = max(MOST_EXPANDED, MOST_EXPANSION * source.stat().st_size), 0
+    for member in archive.infolist():
+        expanded += member.file_size
+        if member.file_size > MOST_BYTES or expanded > end:
+            raise PipelineError(f"{source}: expands to more than {end} bytes. Unpack it yourself")
+        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
+            yield member.filename.replace("\\", "/"), partial(archive.read, member)

@@ -1,0 +1,236 @@
+"""The command `letterpress new`: from a folder of images to a pipeline."""
+
+import difflib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from letterpress.core.errors import PipelineError
+from letterpress.core.files import replacing
+from letterpress.images.config import ImagesConfig
+from letterpress.images.files import open_files
+from letterpress.new.look import Findings, look
+from letterpress.new.plan import DVC_YAML, PARAMS, Texts, plan
+from letterpress.new.section import choose_params
+
+_NETWORK = ("blocks", "dense_units")
+_MNIST = "data/mnist/features.weights.h5"
+
+
+def new(name: str, source: Path, parent: str | None = None, dry_run: bool = False) -> None:
+    """Adds a pipeline for images in class folders to the project in the current folder.
+
+    Data from outside the project are copied to data/NAME/raw and added to DVC. Either everything is
+    written or nothing.
+
+    Args:
+        name: of the pipeline, its section in params.yaml and its folder in data/.
+        source: a folder, a tar file or a zip file; see `letterpress/images/files.py`.
+        parent: what to start from: the name of a pipeline, a file of feature weights, or "none".
+            None is "mnist" for grey images, if there is that pipeline.
+        dry_run: prints what would change, and changes nothing.
+
+    Raises:
+        PipelineError: the data cannot be used, or the name is taken by something else.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise PipelineError(f"{name!r}: expected small letters, digits and _. Choose another name")
+    source = Path(os.path.expanduser(source))  # noqa: PTH111  # ~ that no shell expanded
+    findings = look(source)
+    _describe(source, findings)
+    place = _place(name, source)
+    if _exists(name, source, place, findings):
+        print(f"{name}: already there, nothing changed")
+        return
+    features = _find_parent(parent, findings)
+    network = _find_network(features)
+    params = choose_params(findings, place.as_posix(), features) | network
+    texts = plan(name, params, findings)
+    _describe_choices(name, params)
+    if dry_run:
+        sys.stdout.writelines(_diff(texts))
+        return
+    _apply(name, source, place, texts)
+    for path in sorted(texts):
+        print(f"wrote {path}")
+    print(f"\nNow run: {_next_command(name)}")
+
+
+def _describe(source: Path, findings: Findings) -> None:
+    totals = findings.totals
+    shown = [f"{name} {n}" for name, n in list(totals.items())[:12]]
+    more = f", and {len(totals) - 12} more" if len(totals) > 12 else ""
+    print(
+        f"{source}: {findings.n_images} images of {len(totals)} classes ({', '.join(shown)}{more})"
+    )
+    (w, width, w_), (h, height, h_) = findings.sizes
+    kind = "colour" if findings.is_colour else "grey"
+    dark = ", dark on light" if findings.is_dark_on_light and not findings.is_colour else ""
+    print(f"  sizes: {w} to {w_} x {h} to {h_}, median {width} x {height}; {kind}{dark}")
+    if findings.splits != {"train"}:
+        print(f"  split folders: {', '.join(sorted(findings.splits))}")
+    few = [key for key, splits in findings.counts.items() if splits["train"] < 10]
+    if few:
+        print(f"  few images (under 10): {', '.join(few[:12])}")
+    for number, (reason, n_files) in enumerate(findings.left_out.items()):
+        if number == 8:
+            print(f"  left out: {len(findings.left_out) - 8} more")
+            break
+        print(f"  left out: {n_files} {'file' if n_files == 1 else 'files'}, {reason}")
+
+
+def _describe_choices(name: str, params: dict[str, Any]) -> None:
+    size = f"{params['image_height']} x {params['image_width']}"
+    kind = "RGB" if params["n_channels"] == 3 else "grey"
+    print(f"{name}: images of {size}, {kind}, {params['n_epochs']} epochs, from ", end="")
+    print(params["parent"] or "random weights")
+    if params["mirror"]:
+        print("  mirrored in training: set mirror to false if left and right differ")
+    if params["invert"]:
+        print("  inverted: light on dark, as MNIST is")
+    if params["class_weights"] == "balanced":
+        print("  class_weights: balanced, as the largest class has over 3 times the smallest")
+
+
+def _place(name: str, source: Path) -> Path:
+    """Returns where the stages read the data: where they are if that is in the project."""
+    if source.resolve().is_relative_to(Path.cwd().resolve()):
+        return source.resolve().relative_to(Path.cwd().resolve())
+    raw = Path("data", name, "raw")
+    if source.is_dir():
+        return raw
+    suffixes = source.suffixes[-2:] if ".tar" in source.suffixes[-2:] else source.suffixes[-1:]
+    return raw / (name + "".join(suffixes).lower())
+
+
+def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
+    """Tells whether the same command ran before.
+
+    Raises:
+        PipelineError: there is something else of that name.
+    """
+    params = yaml.safe_load(PARAMS.read_text("utf-8")) if PARAMS.exists() else {}
+    section = (params or {}).get(name)
+    if section is None:
+        taken = [
+            path for path in (Path("data", name), Path(f"docs/cards/{name}.md")) if path.exists()
+        ]
+        if taken and not (place.is_relative_to(taken[0]) and source.resolve() == place.resolve()):
+            raise PipelineError(f"{taken[0]}: exists. Choose another name, or remove it")
+        return False
+    same = isinstance(section, dict) and section.get("source") == place.as_posix()
+    if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
+        raise PipelineError(
+            f"{PARAMS}: {name} exists, for other data. Choose another name, or remove the section, "
+            "its stages in dvc.yaml and its folder in data/"
+        )
+    return True
+
+
+def _list(source: Path) -> list[str] | None:
+    if not source.exists():
+        return None
+    with open_files(source) as files:
+        return sorted(name for name, _ in files)
+
+
+def _find_parent(parent: str | None, findings: Findings) -> str:
+    """Returns the file of the parent's feature weights; an empty text if there is no parent."""
+    outs = _list_outs()
+    if parent is None:
+        return _MNIST if _MNIST in outs and not findings.is_colour else ""
+    if parent == "none":
+        return ""
+    path = f"data/{parent}/features.weights.h5"
+    if path in outs:
+        return path
+    if Path(parent).is_file() and not Path(parent).is_absolute():
+        return Path(parent).as_posix()
+    known = [out.split("/")[1] for out in outs if out.endswith("/features.weights.h5")]
+    raise PipelineError(
+        f"--parent: no pipeline with features and no file of this project (got {parent!r}). "
+        f"Use {', '.join([*known, 'none'])}, or the path of a .weights.h5 file in the project"
+    )
+
+
+def _find_network(features: str) -> dict[str, Any]:
+    """Returns the shape of the parent's network, else of the default one."""
+    params = yaml.safe_load(PARAMS.read_text("utf-8")) if features else {}
+    own = params.get(Path(features).parent.name, {})
+    default = ImagesConfig.model_fields
+    found = {key: own.get(key, params.get(key, default[key].default)) for key in _NETWORK}
+    return {key: [*map(list, value)] if key == "blocks" else value for key, value in found.items()}
+
+
+def _list_outs() -> set[str]:
+    """Returns the outputs of all stages of dvc.yaml."""
+    text = DVC_YAML.read_text("utf-8") if DVC_YAML.exists() else ""
+    stages = (yaml.safe_load(text) or {}).get("stages", {})
+    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
+    return {path for out in outs for path in ([out] if isinstance(out, str) else out)}
+
+
+def _diff(texts: Texts) -> Iterator[str]:
+    for path in sorted(texts):
+        old = path.read_text("utf-8").splitlines(True) if path.exists() else []
+        label = f"a/{path}" if old else "/dev/null"
+        yield from difflib.unified_diff(old, texts[path].splitlines(True), label, f"b/{path}")
+
+
+def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
+    """Writes all files, copies the data and adds them to DVC; undoes everything after an error."""
+    with ExitStack() as undo:
+        if not Path(".dvc").exists():
+            if not Path(".git").exists():
+                raise PipelineError("git: no repository in this folder. Run `git init` first")
+            undo.callback(shutil.rmtree, ".dvc", ignore_errors=True)
+            _dvc("init", "--quiet")
+            _dvc("config", "core.analytics", "false")
+        for path, text in texts.items():
+            old = path.read_bytes() if path.exists() else None
+            undo.callback(_restore, path, old)
+            with replacing(path) as file:
+                file.write_text(text, encoding="utf-8")
+        raw = Path("data", name, "raw")
+        if place.is_relative_to(raw) and not raw.exists():
+            undo.callback(shutil.rmtree, raw.parent, ignore_errors=True)
+            with replacing(raw) as folder:
+                if source.is_dir():
+                    shutil.copytree(source, folder)
+                else:
+                    folder.mkdir()
+                    shutil.copy(source, folder / place.name)
+            _dvc("add", "--quiet", raw.as_posix())
+        undo.pop_all()
+
+
+def _restore(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_bytes(content)
+
+
+def _dvc(*words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        reason = " ".join((done.stderr or done.stdout).split())
+        raise PipelineError(f"dvc {' '.join(words)}: failed ({reason:.300}). Nothing was changed")
+
+
+def _next_command(name: str) -> str:
+    has_commit = not subprocess.run(
+        ["git", "rev-parse", "--verify", "HEAD"], capture_output=True, check=False
+    ).returncode
+    first = "" if has_commit else "git add --all && git commit -m 'Start' && "
+    return f"{first}dvc repro train_{name} && dvc metrics show"

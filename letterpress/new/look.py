@@ -1,0 +1,144 @@
+"""Looks at images in class folders, and describes what a pipeline for them needs to know."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from letterpress.core.errors import PipelineError
+from letterpress.images.files import find_layout, is_image_name, open_files
+from letterpress.records.image import open_image, read_picture
+
+_ORIENTATION, _TURNED = 0x0112, range(5, 9)  # the EXIF tag, and its values for a quarter turn
+_MOST_SAMPLES, _PER_FOLDER = 400, 4
+
+
+class Findings(NamedTuple):
+    """What is in a data set."""
+
+    counts: dict[str, dict[str, int]]
+    """The number of images by class, then by split folder: "train" if there are none."""
+    sizes: tuple[tuple[int, int, int], tuple[int, int, int]]
+    """The least, median and largest width and height."""
+    is_colour: bool
+    is_dark_on_light: bool
+    left_out: dict[str, int]
+    """The number of files that are not used, by reason."""
+
+    @property
+    def n_images(self) -> int:
+        """The number of images that are used."""
+        return sum(self.totals.values())
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """The number of images by class."""
+        return {name: sum(splits.values()) for name, splits in self.counts.items()}
+
+    @property
+    def splits(self) -> set[str]:
+        """The splits that have a folder."""
+        return {split for splits in self.counts.values() for split in splits}
+
+
+def look(source: Path) -> Findings:
+    """Looks at the header of each image, and at the pixels of some.
+
+    Raises:
+        FileNotFoundError: there is nothing at `source`.
+        PipelineError: it is damaged, or the images are not in at least two class folders.
+    """
+    if not source.exists():
+        raise PipelineError(f"{source}: no such file or folder. Check --from")
+    folders: set[str] = set()
+    readable: Counter[str] = Counter()
+    widths: Counter[int] = Counter()
+    heights: Counter[int] = Counter()
+    left_out: Counter[str] = Counter()
+    samples: list[tuple[bool, bool]] = []
+    with open_files(source) as files:
+        for name, read in files:
+            folder = name.rpartition("/")[0]
+            if not is_image_name(name):
+                left_out[f"{PurePosixPath(name).suffix.lower()}: not an image format"] += 1
+                continue
+            folders.add(folder)
+            try:
+                content = read()
+                with open_image(name, content) as image:
+                    size = image.size
+                    if image.getexif().get(_ORIENTATION) in _TURNED:
+                        size = size[::-1]
+                if readable[folder] < _PER_FOLDER and len(samples) < _MOST_SAMPLES:
+                    samples.append(_describe(name, content))
+            except PipelineError as error:
+                left_out[str(error)] += 1
+                continue
+            readable[folder] += 1
+            widths[size[0]] += 1
+            heights[size[1]] += 1
+    counts = _count(source, folders, readable, left_out)
+    colour, light = np.mean(samples, axis=0) > (0.1, 0.5)
+    return Findings(
+        counts, (_median(widths), _median(heights)), bool(colour), bool(light), dict(left_out)
+    )
+
+
+def _count(
+    source: Path, folders: set[str], readable: Mapping[str, int], left_out: Counter[str]
+) -> dict[str, dict[str, int]]:
+    """Returns the number of images by class and split, the classes in their natural order."""
+    layout = find_layout(folders)
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for folder, n_images in sorted(readable.items()):
+        place = layout.place(f"{folder}/name")
+        if not place:
+            left_out["outside the class folders"] += n_images
+            continue
+        split, name, _ = place
+        known = next((other for other in counts if other.casefold() == name.casefold()), name)
+        counts[known][split] += n_images
+    left_out += Counter()  # removes zeros
+    if len(counts) < 2:
+        found = ", ".join(counts) or "none"
+        raise PipelineError(
+            f"{source}: expected at least two class folders with images (got {found}). Put the "
+            "images of each class into a folder with its name: cat/1.jpg, dog/1.jpg"
+        )
+    for name, splits in counts.items():
+        if not splits["train"]:
+            raise PipelineError(
+                f"{source}: no training images of class {name} (got {dict(splits)}). Add some, or "
+                "remove the folder"
+            )
+    if max(counts[name]["train"] for name in counts) < 3:
+        raise PipelineError(f"{source}: fewer than three images per class. Add images")
+    return {name: dict(counts[name]) for name in sorted(counts, key=_natural)}
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    parts = re.findall(r"\d+|\D+", name.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+
+
+def _describe(name: str, content: bytes) -> tuple[bool, bool]:
+    """Tells whether an image has colours, and whether its rim is lighter than the rest."""
+    pixels = np.asarray(read_picture(name, content, 64).convert("RGB"), np.float32)
+    grey = pixels.mean(axis=2)
+    rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    spread = pixels.max(axis=2) - pixels.min(axis=2)
+    return bool(np.percentile(spread, 90) > 12), bool(np.median(rim) > max(grey.mean(), 127))
+
+
+def _median(values: Counter[int]) -> tuple[int, int, int]:
+    """Returns the least value, the median and the largest."""
+    ordered, half, total = sorted(values), sum(values.values()) / 2, 0
+    for value in ordered:
+        total += values[value]
+        if total >= half:
+            break
+    return ordered[0], value, ordered[-1]

@@ -1,0 +1,171 @@
+"""The command `letterpress new`: what it writes, in this project and in an empty repository."""
+
+import difflib
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from letterpress.core.errors import PipelineError
+from letterpress.new import command
+from letterpress.new.command import new
+from letterpress.new.edit import add_stages
+from tests.conftest import ROOT, write_images
+from tests.core.test_files import contents
+from tests.pages import follow
+from tests.test_pipeline import SECTIONS, Repository, stages_run, write_shapes
+
+DVC = ".dvc/config", ".dvc/.gitignore"
+CLASSES = "no", "Sun flower, yellow", "é"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    write_images(tmp_path / "my data", CLASSES)
+    return tmp_path / "my data"
+
+
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """The current folder: the files of this project that the command reads and changes."""
+    folder = tmp_path / "clone"
+    for name in ("dvc.yaml", "params.yaml", "README.md", ".gitignore", ".dvcignore", *DVC):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    for name in ("letterpress", "data/mnist"):
+        (folder / name).mkdir(parents=True)
+    repository = Repository(folder)
+    repository.git("init", "--quiet")
+    repository.commit("Start")
+    monkeypatch.chdir(folder)
+    return repository
+
+
+def files(repository: Repository) -> dict[str, bytes]:
+    kept = contents(repository.folder)
+    return {
+        name: content for name, content in kept.items() if not name.startswith((".git/", ".dvc/"))
+    }
+
+
+def test_a_pipeline_is_added_and_nothing_else_changes(
+    clone: Repository, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(clone)
+    new("flowers", source, dry_run=True)
+    assert files(clone) == before
+    shown = capsys.readouterr().out
+    assert "18 images of 3 classes (no 6, Sun flower, yellow 6, é 6)" in shown
+    new("flowers", source)
+    after = files(clone)
+    for name in ("dvc.yaml", "params.yaml", "README.md"):
+        old, lines = (text[name].decode().splitlines() for text in (before, after))
+        changes = [line for line in difflib.ndiff(old, lines) if line[0] in "+-"]
+        assert not [line for line in changes if line[0] == "-"], name  # comments stay
+        assert all(f"+{line[2:]}" in shown for line in changes)
+        if name == "dvc.yaml":
+            assert 15 < len(changes) <= 25
+    assert "train_flowers" in clone.run("dvc", "dag")
+    assert "| `train_images` |" in after["README.md"].decode()
+    assert yaml.safe_load(after["params.yaml"])["flowers"]["classes"] == [*CLASSES]
+    assert (Path("data/flowers/raw/no/0.png")).exists()
+    status = clone.git("status", "--porcelain", "--untracked-files=all").split()[1::2]
+    added = ["data/flowers/raw.dvc", "docs/cards/flowers.md"]
+    added += [f"stages/{name}.py" for name in ("__init__", "train_images", "write_images")]
+    assert sorted(status) == sorted(["README.md", "dvc.yaml", "params.yaml", *added])
+
+
+def test_nothing_is_overwritten(
+    clone: Repository, source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (clone.folder / "README.md").unlink()  # its picture takes a second
+    write_images(tmp_path / "other", ("a", "b"))
+    Path("data/taken").mkdir()
+    new("flowers", source)
+    before = files(clone)
+    for name, data, reason in (
+        ("flowers", tmp_path / "other", "params.yaml: flowers exists, for other data"),
+        ("mnist", source, "params.yaml: mnist exists, for other data"),
+        ("seed", source, "params.yaml: seed exists, for other data"),
+        ("taken", source, "data/taken: exists. Choose another name"),
+        ("A b", source, "'A b': expected small letters"),
+    ):
+        with pytest.raises(PipelineError, match=re.escape(reason)):
+            new(name, data)
+    with pytest.raises(PipelineError, match=r"Use flowers, mnist, none, or the path"):
+        new("shapes", source, "digits")
+    assert "already there" not in capsys.readouterr().out
+    new("flowers", source)
+    assert "already there, nothing changed" in capsys.readouterr().out
+    assert files(clone) == before
+
+
+def test_a_failure_leaves_nothing_behind(
+    clone: Repository, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = files(clone)
+
+    def fail(*_: str) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(command, "_dvc", fail)
+    with pytest.raises(OSError, match="disk full"):
+        new("flowers", source)
+    assert files(clone) == before
+
+
+def test_data_in_the_project_are_used_where_they_are(clone: Repository, source: Path) -> None:
+    shutil.copytree(source, "photos/of flowers")
+    new("flowers", Path("photos/of flowers"), "none")
+    values = yaml.safe_load(Path("params.yaml").read_text("utf-8"))["flowers"]
+    assert (values["source"], values["parent"]) == ("photos/of flowers", "")
+    stages = yaml.safe_load(Path("dvc.yaml").read_text("utf-8"))["stages"]
+    assert stages["write_flowers"]["deps"][0] == "photos/of flowers"
+    assert stages["train_flowers"]["deps"][0] == "data/flowers/tfrecords"
+    assert not Path("data/flowers").exists()
+
+
+def test_the_page_works_in_an_empty_repository(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    repository = Repository(folder, HOME=str(tmp_path))
+    write_shapes(tmp_path / "Downloads/shapes.zip", 30)
+    repository.git("init", "--quiet")
+    follow(ROOT / "docs/new_pipeline.md", SECTIONS[0], repository)
+    metrics = repository.read("data/shapes/metrics.json")
+    assert metrics["macro_accuracy"] > 0.6  # chance is a third
+    assert metrics["recall"].keys() == {"circle", "cross", "Square"}
+    repository.commit("Results")
+    assert stages_run(repository.run("dvc", "repro")) == []
+    assert repository.git("status", "--porcelain") == ""
+    makefile = (folder / "Makefile").read_text(encoding="utf-8")
+    assert len(re.findall(r"^\w+:", makefile, re.MULTILINE)) == 4
+
+
+STAGE = "  new:\n    cmd: new\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "metrics: [a.json]\n",
+        "stages:\n  old:\n    cmd: old",
+        "stages:\n    old:\n        cmd: old\n\n# about the metrics\nmetrics:\n- a.json\n",
+        "vars: [a.yaml]\nstages:   # all\n  # first\n  old:\n    cmd: |\n      a\n\n      b\nplots:\n",
+    ],
+)
+def test_stages_are_added_to_any_layout(text: str) -> None:
+    edited = add_stages(text, STAGE)
+    old = yaml.safe_load(text) or {}
+    stages = {**old.get("stages", {}), "new": {"cmd": "new"}}
+    assert yaml.safe_load(edited) == {**old, "stages": stages}
+    assert {*text.splitlines()} <= {*edited.splitlines()}
+
+
+def test_a_layout_that_cannot_be_edited_is_refused() -> None:
+    for text in ("stages: {old: {cmd: old}}\n", "- a\n", "stages: [\n"):
+        with pytest.raises(PipelineError, match=r"^dvc.yaml: "):
+            add_stages(text, STAGE)
