@@ -115,6 +115,8 @@ def test_the_wheel_holds_the_package_and_the_licence_and_nothing_else(wheels: li
     modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "letterpress").rglob("*.py")}
     info = {name for name in names if ".dist-info/" in name}
     tables = {f"letterpress/ascii_letter/typefaces.{end}" for end in ("csv", "sha256")}
+    templates = (ROOT / "letterpress/new/templates").iterdir()
+    tables |= {path.relative_to(ROOT).as_posix() for path in templates if path.is_file()}
     data = {"letterpress/py.typed", *tables}
     assert names - info == modules | data
     assert any(name.endswith("/licenses/LICENSE") for name in info)

@@ -40,6 +40,7 @@ _SPLITS = {
     **dict.fromkeys(("test", "testing"), "test"),
 }
 """The split of each name that a split folder may have."""
+_ENCRYPTED = 1  # a flag of a member of a zip file
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
 
@@ -95,19 +96,16 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
 
     Raises:
         FileNotFoundError: there is nothing.
-        PipelineError: the tar or zip file is damaged, encrypted or a bomb.
+        PipelineError: the tar or zip file is damaged, encrypted or a bomb. A damaged member of a zip
+            file is only noticed when it is read.
     """
     if source.is_dir():
         yield _filtered(_walk(source))
     elif zipfile.is_zipfile(source):
-        try:
-            with zipfile.ZipFile(source) as archive:
-                yield _filtered(_unzip(source, archive))
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
-            reason = " ".join(str(error).split())
-            raise PipelineError(
-                f"{source}: not readable as a zip file ({reason}). Unpack it, and name the folder"
-            ) from error
+        with _reporting(source):
+            archive = zipfile.ZipFile(source)
+        with archive:
+            yield _filtered(_unzip(source, archive))
     else:
         with source.open("rb") as file:
             if file.read(4) == _ZSTD:
@@ -153,5 +151,24 @@ def _unzip(source: Path, archive: zipfile.ZipFile) -> Iterator[File]:
         expanded += member.file_size
         if member.file_size > MOST_BYTES or expanded > end:
             raise PipelineError(f"{source}: expands to more than {end} bytes. Unpack it yourself")
-        if not member.is_dir() and not stat.S_ISLNK(member.external_attr >> 16):
-            yield member.filename.replace("\\", "/"), partial(archive.read, member)
+        if member.flag_bits & _ENCRYPTED:
+            raise PipelineError(f"{source}: encrypted. Unpack it, and name the folder")
+        if member.filename[-1:] != "/" and not stat.S_ISLNK(member.external_attr >> 16):
+            yield member.filename.replace("\\", "/"), partial(_read_member, source, archive, member)
+
+
+def _read_member(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with _reporting(source):
+        return archive.read(member)
+
+
+@contextmanager
+def _reporting(source: Path) -> Iterator[None]:
+    """Turns the errors of a damaged zip file, which may be almost any, into a PipelineError."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{source}: not readable as a zip file ({reason:.200}). Pack it again"
+        ) from error

@@ -15,6 +15,7 @@ from letterpress.evaluation.metrics import (
     classify_split,
     evaluate_splits,
     list_predictions,
+    measure_classes,
     measure_families,
     measure_split,
 )
@@ -199,3 +200,13 @@ def test_a_calibration_makes_probabilities_true_and_most_guesses_sure(tmp_path: 
         (tmp_path / "c.json").write_text(content)
         with pytest.raises(PipelineError, match=r"c\.json: damaged"):
             read_calibration(tmp_path / "c.json")
+
+
+def test_classes_without_images_do_not_count_in_the_macro_accuracy() -> None:
+    config = MnistConfig(n_classes=3)
+    rows = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1]]
+    split = Classified(list("abcde"), np.array([0, 0, 0, 0, 1]), rows)
+    assert measure_classes(split, config) == {
+        "macro_accuracy": 0.875,
+        "recall": {"0": 0.75, "1": 1.0},
+    }

@@ -200,7 +200,10 @@ def test_damaged_and_huge_zip_files_are_refused(
     start = content.index(b"\x89PNG")
     content[start + 40] ^= 0xFF
     source.write_bytes(content)
-    with pytest.raises(PipelineError, match="not readable as a zip file"):
+    (reason,) = look(source).left_out
+    assert reason.startswith(f"{source}: not readable as a zip file (Bad CRC-32 for")
+    source.write_bytes(b"PK\x05\x06" + bytes(17) + content[-22:])
+    with pytest.raises(PipelineError, match="not readable as a"):
         look(source)
     write_zip(tmp_path / "data", FLOWERS)
     monkeypatch.setattr("letterpress.images.files.MOST_EXPANDED", 100)

@@ -14,6 +14,7 @@ import re
 import resource
 import subprocess
 import tarfile
+import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.params import read_params
 from letterpress.core.tensorflow import tf
+from letterpress.images.files import open_files
 from letterpress.mnist.fetch import FetchMnistConfig
 from letterpress.mnist.idx import read_idx
 from letterpress.model.network import build_classifier
@@ -193,6 +195,20 @@ def lie(content: bytes, rng: random.Random) -> bytes:
             forms.append((old, new))
     old, new = rng.choice([form for form in forms if form[0] in content[:512]] or forms)
     return content[:512].replace(old, new, rng.choice((1, 2, 4))) + content[512:]
+
+
+def test_zip_file(path: Path) -> None:
+    with zipfile.ZipFile(file := io.BytesIO(), "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("a/0.png", "b/é.png", "b/notes.txt"):
+            archive.writestr(name, encode(1))
+
+    def read(content: bytes) -> None:
+        path.write_bytes(content)
+        with open_files(path) as files:
+            for _, read_file in files:
+                read_file()
+
+    fuzz([file.getvalue()], read)
 
 
 @pytest.mark.parametrize("fit", [False, True])

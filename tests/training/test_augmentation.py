@@ -117,3 +117,13 @@ def test_a_dataset_changes_with_the_step_and_the_seed_and_is_the_same_when_it_re
     np.testing.assert_array_equal(images[3:], collect(batch.repeat(4), first_step=3))
     assert (images[0] != collect(batch, MOVING.replace(seed=1))[0]).any((1, 2, 3)).all()
     np.testing.assert_array_equal(collect(batch, STILL)[0], NOISE)
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    """Whole images, the same ones in the same step."""
+    images = np.tile(NOISE[:1], (200, 1, 1, 1))
+    found = changed(images, mirror=True)
+    is_mirrored = (found == images[:, :, ::-1]).all((1, 2, 3))
+    assert (is_mirrored | (found == images).all((1, 2, 3))).all()
+    assert 70 < is_mirrored.sum() < 130
+    np.testing.assert_array_equal(changed(images, mirror=True), found)

@@ -3,24 +3,31 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
 from letterpress.evaluation.metrics import classify_split
+from letterpress.mnist.config import MnistConfig
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
+from letterpress.records.example import Example
+from letterpress.records.write import write_splits
 from letterpress.training import loop
 from letterpress.training.checkpoint import Checkpoint
-from letterpress.training.loop import train
+from letterpress.training.loop import balanced_weights, train
 from stages import train_mnist
 from tests.conftest import copy_project
 from tests.core.test_files import contents
 from tests.model.test_weights import bits
 from tests.trained import Trained
+
+STILL: dict[str, Any] = {f"max_{name}": 0.0 for name in ("rotation", "shift", "zoom", "shear")}
 
 
 def test_training_twice_gives_the_same_bits(trained: Trained, tmp_path: Path) -> None:
@@ -177,3 +184,21 @@ def test_the_stage_resumes_whenever_it_was_stopped_and_gives_the_same_bits(
     assert bits(classifier.get_layer("features")) == bits(trained.classifier.get_layer("features"))
     load_weights(classifier, made["classifier.weights.h5"])
     assert bits(classifier) == bits(trained.classifier)
+
+
+def test_balanced_weights_give_each_class_the_same_sum(tmp_path: Path) -> None:
+    config = MnistConfig(n_classes=3, image_height=8, image_width=8, **STILL, dense_dropout=0.0)
+    # Batches of all images: batch normalization has the same statistics in training and after.
+    config = config.replace(n_epochs=5, batch_size=80, batch_norm_momentum=0.1, feature_dropout=0.0)
+    images = np.random.default_rng(0).integers(0, 256, (80, *config.image_shape), np.uint8)
+    labels = np.repeat([0, 1, 2], (60, 20, 0))
+    rows = zip(images, map(int, labels), map(str, range(80)), strict=True)
+    write_splits(tmp_path / "records", {"train": starmap(Example, rows)}, config)
+    weights = balanced_weights(tmp_path / "records/train", config).numpy()
+    np.testing.assert_allclose(weights, [80 / 2 / 60, 80 / 2 / 20, 0], rtol=1e-6)
+    rare = []
+    for kind in ("equal", "balanced"):
+        changed = config.replace(class_weights=kind)
+        classifier = train(changed, tmp_path / "records", tmp_path / kind)
+        rare.append(float(classifier(images / np.float32(255))[:, 1].numpy().mean()))
+    assert rare[1] > rare[0]
