@@ -34,7 +34,7 @@ def test_letters(measuring: Measuring, tmp_path: Path) -> None:
     n += config.n_none(n)
 
     def build() -> None:
-        for function in (typefaces._font, typefaces._em, typefaces.draw_ink, pen.skeleton):
+        for function in (typefaces._font, typefaces.draw_ink, pen.skeleton):
             function.cache_clear()
         draw_tarballs(tmp_path / "raw", TYPEFACES, config)
 

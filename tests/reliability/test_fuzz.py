@@ -191,7 +191,7 @@ def lie(content: bytes, rng: random.Random) -> bytes:
     for length in (1, 2, 4):
         wrong = min(size, 256**length - 1)
         for order in ("little", "big"):
-            old, new = (int.to_bytes(n, length, order) for n in (SIDE, wrong))  # type: ignore[arg-type]
+            old, new = (int.to_bytes(n, length, order) for n in (SIDE, wrong))
             forms.append((old, new))
     old, new = rng.choice([form for form in forms if form[0] in content[:512]] or forms)
     return content[:512].replace(old, new, rng.choice((1, 2, 4))) + content[512:]
