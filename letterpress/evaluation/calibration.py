@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import write_json
-from letterpress.evaluation.intervals import fit_temperature
 
 Probabilities = npt.NDArray[np.float32]
 """0..1 [n, n_outputs], each row of sum 1."""
@@ -55,6 +54,9 @@ def fit_calibration(
 
     `sure` is MOST_SURE, or the lower probability that SHARE_SURE of the images of a class reach.
     """
+    # Predictions need no SciPy optimizer, which takes longer to import than they take.
+    from letterpress.evaluation.intervals import fit_temperature
+
     log_probabilities = np.log(np.maximum(probabilities, 1e-30))
     temperature = round(fit_temperature(log_probabilities, labels), 3)
     calibrated = Calibration(temperature).apply(probabilities)
