@@ -13,6 +13,7 @@ from PIL import Image
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.evaluation.calibration import MOST_NONE, Calibration
+from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
 
@@ -71,18 +72,13 @@ def classify_files(
     Raises:
         PipelineError: the weights are missing, damaged or do not fit the config.
     """
-    classifier: Any = None
+    classifier: Classifier | None = None
     names = iter(names)
     while batch := list(islice(names, config.batch_size)):
         pictures = [_read(name, config, each) for name in batch]
         images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
         if images and classifier is None:
-            # Not before it is needed: TensorFlow takes seconds to import.
-            from letterpress.model.network import build_classifier
-            from letterpress.model.weights import load_weights
-
-            classifier = build_classifier(config)
-            load_weights(classifier, weights)
+            classifier = Classifier(config, weights)
         answers = iter(
             classify(classifier, np.stack(images), config, calibration) if images else []
         )
