@@ -32,6 +32,7 @@ from letterpress.mnist.fetch import FetchMnistConfig
 from letterpress.mnist.idx import read_idx
 from letterpress.model.network import build_classifier
 from letterpress.model.weights import load_weights
+from letterpress.prediction.forward import Classifier
 from letterpress.records.image import decode_image
 from letterpress.records.read import load_batches, reading
 from letterpress.records.tarball import read_manifest, read_tarball
@@ -255,6 +256,8 @@ def test_weights(tmp_path: Path) -> None:
 
     def read(head: bytes) -> None:
         path.write_bytes(head + content[20_000:])
+        with suppress(PipelineError):
+            Classifier(CONFIG, path)
         load_weights(classifier, path)
 
     fuzz([content[:20_000]], read, CASES // 10)  # names and shapes come before most numbers
