@@ -9,12 +9,10 @@ import numpy as np
 from letterpress.conditions.pictures import CONDITIONS, NOTHING, TWO, Bytes, prepare_pictures
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.files import write_csv, write_json
-from letterpress.core.tensorflow import tf
 from letterpress.evaluation.calibration import read_calibration
 from letterpress.jobs.processes import local_map
-from letterpress.model.network import build_classifier
-from letterpress.model.weights import load_weights
 from letterpress.prediction.classify import Answer, classify
+from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
 from letterpress.records.read import load_batches, reading
 
@@ -127,9 +125,7 @@ def _score_pipeline(
 ) -> dict[str, Score]:
     """Scores the test images themselves, then what was prepared of them under each condition."""
     config, calibration = pipeline.config, read_calibration(pipeline.calibration)
-    tf.config.experimental.enable_op_determinism()
-    classifier = build_classifier(config)
-    load_weights(classifier, pipeline.weights)
+    classifier = Classifier(config, pipeline.weights)
     tensors = np.repeat(images[..., np.newaxis] / np.float32(255), config.n_channels, axis=3)
     scores = {}
     for condition in (TENSORS, *CONDITIONS):
