@@ -10,6 +10,7 @@ _MODULES = {
     "train": "training.loop",
     "evaluate_splits": "evaluation.metrics",
     "run": "core.errors",
+    "load": "loading",
 }
 __all__ = list(_MODULES)
 

@@ -33,7 +33,8 @@ def _main() -> None:
     predict = commands.add_parser("predict", help=about, description=about)
     predict.set_defaults(command=_predict)
     add = predict.add_argument
-    add("pipeline", choices=("letters", "digits"), help="what the pictures show")
+    about = "what the pictures show: letters, digits, or a pipeline of `letterpress new`"
+    add("pipeline", help=about)
     add("files", nargs="+", metavar="FILE", help="a picture, a folder, or - for standard input")
     add("--json", action="store_true", help="print one JSON object per line")
     add("--each", action="store_true", help="classify each of several characters on a picture")
@@ -71,24 +72,18 @@ def _new(arguments: argparse.Namespace) -> None:
 
 def _predict(arguments: argparse.Namespace) -> None:
     """Prints one line per picture. A picture that cannot be read does not stop the others."""
-    from letterpress.ascii_letter.config import AsciiLetterConfig
-    from letterpress.evaluation.calibration import read_calibration
-    from letterpress.mnist.config import MnistConfig
-    from letterpress.prediction.classify import classify_files, list_files
+    from letterpress.loading import load
+    from letterpress.prediction.classify import list_files
 
-    config_class = {"letters": AsciiLetterConfig, "digits": MnistConfig}[arguments.pipeline]
-    data = Path("data", config_class.section)
-    weights = data / "classifier.weights.h5"
-    config = config_class.from_yaml()  # first: outside of a clone, it says so
-    calibration = read_calibration(data / "calibration.json")
+    classifier = load(arguments.pipeline)
     if arguments.sure is None:
-        arguments.sure = calibration.sure
+        arguments.sure = classifier.calibration.sure
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     show = _as_json if arguments.json else _as_text
     files, left_out = list_files(arguments.files)
     any_failed = False
-    for name, result in classify_files(files, config, weights, calibration, arguments.each):
+    for name, result in classifier.predict_files(files, arguments.each):
         if isinstance(result, PipelineError):
             print(_escape(f"error: {result}"), file=sys.stderr)
             any_failed = True

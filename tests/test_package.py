@@ -150,8 +150,8 @@ def test_another_persons_pipeline_runs_from_a_stages_folder_of_its_own(
     assert {path.name for path in tmp_path.iterdir()} == {"params.yaml", "stages", "data"}
 
 
-def test_the_public_names_are_six_and_imported_when_they_are_used() -> None:
-    names = {"Example", "MnistConfig", "evaluate_splits", "run", "train", "write_splits"}
+def test_the_public_names_are_seven_and_imported_when_they_are_used() -> None:
+    names = {"Example", "MnistConfig", "evaluate_splits", "load", "run", "train", "write_splits"}
     assert {*letterpress.__all__} == names
     for name in names:
         assert getattr(letterpress, name).__name__ == name

@@ -149,7 +149,7 @@ SECTIONS = "Images in class folders", "Images that a program makes"
 def write_shapes(path: Path, n_per_class: int) -> None:
     """Writes a zip file of shapes in several formats, sizes and modes, as people pack them."""
     kinds = ("png", "L", 28), ("jpeg", "RGB", 90), ("gif", "P", 40), ("webp", "RGB", 64)
-    path.parent.mkdir()
+    path.parent.mkdir(exist_ok=True)
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(n_per_class):
             kind, mode, size = kinds[number % len(kinds)]

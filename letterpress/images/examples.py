@@ -11,8 +11,8 @@ import numpy.typing as npt
 from letterpress.core.errors import PipelineError
 from letterpress.images.config import ImagesConfig
 from letterpress.images.files import Layout, find_layout, is_image_name, open_files
+from letterpress.images.image import decode
 from letterpress.records.example import Example, Splits, digest
-from letterpress.records.image import decode_image
 
 SPLITS = ("test", "validation", "train")
 """In the order in which they are read: of equal images in several splits, the first is kept."""
@@ -94,7 +94,7 @@ def _read(
     seen: dict[int, str],
 ) -> Iterator[Example]:
     """Yields the chosen images. `seen` has the split of each image so far, by its digest."""
-    labels, paper = class_labels(config.classes), "white" if config.invert else "black"
+    labels = class_labels(config.classes)
     left_out: Counter[str] = Counter()
     with open_files(source) as files:
         images = ((name, read) for name, read in files if is_image_name(name))
@@ -103,7 +103,7 @@ def _read(
             if not is_chosen or not place:
                 continue
             try:
-                image = decode_image(name, read(), config, fit=True, paper=paper)
+                image = decode(name, read(), config)
             except PipelineError as error:
                 left_out[str(error)] += 1
                 continue
@@ -111,9 +111,7 @@ def _read(
             if seen.setdefault(key, split) != split:
                 left_out[f"{name}: equals an image of the {seen[key]} split"] += 1
                 continue
-            yield Example(
-                255 - image if config.invert else image, labels[place[1].casefold()], name
-            )
+            yield Example(image, labels[place[1].casefold()], name)
     report_left_out(split, left_out)
 
 

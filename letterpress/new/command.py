@@ -154,7 +154,7 @@ def _find_parent(parent: str | None, findings: Findings) -> str:
         return path
     if Path(parent).is_file() and not Path(parent).is_absolute():
         return Path(parent).as_posix()
-    known = [out.split("/")[1] for out in outs if out.endswith("/features.weights.h5")]
+    known = sorted(out.split("/")[1] for out in outs if out.endswith("/features.weights.h5"))
     raise PipelineError(
         f"--parent: no pipeline with features and no file of this project (got {parent!r}). "
         f"Use {', '.join([*known, 'none'])}, or the path of a .weights.h5 file in the project"

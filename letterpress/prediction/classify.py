@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +16,9 @@ from letterpress.evaluation.calibration import MOST_NONE, Calibration
 from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
+
+Reader = Callable[[str, bytes], Floats]
+"""Makes the image that the classifier sees of a file's name and content."""
 
 
 class Guess(NamedTuple):
@@ -64,10 +67,12 @@ def classify_files(
     weights: Path,
     calibration: Calibration,
     each: bool = False,
+    read: Reader | None = None,
 ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
     """Yields each file's name with an answer per character, or the reason why there is none.
 
-    Unless `each`, more than one character in a picture is such a reason.
+    Unless `each`, more than one character in a picture is such a reason. `read` takes the whole
+    picture instead of looking for characters.
 
     Raises:
         PipelineError: the weights are missing, damaged or do not fit the config.
@@ -75,7 +80,7 @@ def classify_files(
     classifier: Classifier | None = None
     names = iter(names)
     while batch := list(islice(names, config.batch_size)):
-        pictures = [_read(name, config, each) for name in batch]
+        pictures = [read_images(name, config, each, read) for name in batch]
         images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
         if images and classifier is None:
             classifier = Classifier(config, weights)
@@ -89,10 +94,14 @@ def classify_files(
                 yield name, list(islice(answers, len(found)))
 
 
-def _read(name: str, config: ClassifierConfig, each: bool) -> list[Floats] | PipelineError:
+def read_images(
+    name: str, config: ClassifierConfig, each: bool = False, read: Reader | None = None
+) -> list[Floats] | PipelineError:
     """Reads a file ("-" is standard input); returns its images, or what is wrong with it."""
     try:
         content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        if read:
+            return [read(name, content)]
         picture = open_picture(name, content)
         return prepare_each(picture, config) if each else [prepare(picture, config)]
     except PipelineError as error:

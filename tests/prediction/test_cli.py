@@ -190,10 +190,11 @@ def test_wrong_usage_and_missing_files_are_explained(predict: Predict) -> None:
         (["--sure", "nan", "a.png"], "letters", "from 0 to 1 (got 'nan')"),
         (["--sure", "high", "a.png"], "letters", "from 0 to 1 (got 'high')"),
         ([], "letters", "required: FILE"),
-        (["a.png"], "shapes", "'letters', 'digits'"),
     ]:
         out, err, code = predict(*words, pipeline=pipeline)
         assert (out, code, fragment in err[-1]) == ([], 2, True), err
+    unknown = "error: 'shapes': no such pipeline in params.yaml. Use one of letters, digits"
+    assert predict("a.png", pipeline="shapes") == ([], [unknown], 1)
     draw("a.png")
     out, err, code = predict("a.png", pipeline="digits")
     assert (out, code) == ([], 1)

@@ -1,0 +1,127 @@
+"""Trained classifiers by their names, for Python and for the command line."""
+
+import re
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from letterpress.ascii_letter.config import AsciiLetterConfig
+from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
+from letterpress.core.params import read_params
+from letterpress.evaluation.calibration import read_calibration
+from letterpress.images.config import ImagesConfig
+from letterpress.images.image import decode
+from letterpress.mnist.config import MnistConfig
+from letterpress.prediction.classify import Answer, classify, classify_files, read_images
+
+_NAMED: dict[str, type[ClassifierConfig]] = {"letters": AsciiLetterConfig, "digits": MnistConfig}
+_ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|.*\.git$")
+_FILES = ("classifier.weights.h5", "calibration.json")
+
+
+class Classifier:
+    """A trained classifier with its calibration. `load` returns one."""
+
+    def __init__(self, name: str, project: Path) -> None:
+        params = project / "params.yaml"
+        self.name = name
+        self.config = _config_class(name, params).from_yaml(params)
+        self.weights, calibration = (
+            project / "data" / self.config.section / file for file in _FILES
+        )
+        self.calibration = read_calibration(calibration)
+
+    def predict(self, picture: str | Path) -> Answer:
+        """Classifies a picture file, in any format that Pillow reads.
+
+        Returns:
+            The classes with their calibrated probabilities (0..1), the most probable first.
+
+        Raises:
+            PipelineError: the picture cannot be read or, for characters, does not show exactly one;
+                the weights are missing or do not fit the config.
+        """
+        images = read_images(str(picture), self.config, False, self._read)
+        if isinstance(images, PipelineError):
+            raise images
+        return classify(self._model, np.stack(images), self.config, self.calibration)[0]
+
+    def predict_files(
+        self, names: Iterable[str], each: bool = False
+    ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
+        """Yields each file's name with its answers, or why there are none; see `classify_files`."""
+        inputs = self.config, self.weights, self.calibration
+        return classify_files(names, *inputs, each, self._read)
+
+    @property
+    def _read(self) -> Callable[[str, bytes], npt.NDArray[np.float32]] | None:
+        """Returns what reads a whole picture; None for characters, which are looked for in it."""
+        config = self.config
+        if not isinstance(config, ImagesConfig):
+            return None
+        return lambda name, content: np.divide(decode(name, content, config), 255, dtype=np.float32)
+
+    @cached_property
+    def _model(self) -> Any:
+        from letterpress.model.network import build_classifier  # TensorFlow takes seconds to import
+        from letterpress.model.weights import load_weights
+
+        model = build_classifier(self.config)
+        load_weights(model, self.weights)
+        return model
+
+
+def load(name: str, project: str | Path = ".", revision: str | None = None) -> Classifier:
+    """Loads a classifier of a project: "letters", "digits", or a pipeline of `letterpress new`.
+
+    `project` is its folder or the address of its git repository, whose DVC remote has the weights;
+    `revision` is a commit, branch or tag of that repository.
+
+    Raises:
+        PipelineError: there is no such pipeline, or it is not trained, or cannot be fetched.
+    """
+    if not _ADDRESS.match(str(project)):
+        return Classifier(name, Path(project))
+    with tempfile.TemporaryDirectory() as folder:
+        _fetch(name, str(project), revision, Path(folder))
+        classifier = Classifier(name, Path(folder))
+        _ = classifier._model  # before its file is removed
+        return classifier
+
+
+def _fetch(name: str, address: str, revision: str | None, folder: Path) -> None:
+    """Downloads the params and the weights of a pipeline from a git repository and its remote."""
+    from dvc.api import DVCFileSystem
+
+    try:
+        files = DVCFileSystem(url=address, rev=revision)
+        files.get_file("params.yaml", str(folder / "params.yaml"))
+        section = _config_class(name, folder / "params.yaml").section
+        (folder / "data" / section).mkdir(parents=True)
+        for file in _FILES:
+            files.get_file(f"data/{section}/{file}", str(folder / "data" / section / file))
+    except PipelineError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{address}: cannot be fetched ({reason:.300}). Check the address, the revision and "
+            "its DVC remote"
+        ) from error
+
+
+def _config_class(name: str, params: Path) -> type[ClassifierConfig]:
+    if name in _NAMED:
+        return _NAMED[name]
+    sections = read_params(params)
+    known = [key for key, own in sections.items() if isinstance(own, dict) and "classes" in own]
+    if name not in known:
+        expected = ", ".join([*_NAMED, *known])
+        raise PipelineError(f"{name!r}: no such pipeline in {params}. Use one of {expected}")
+    return ImagesConfig.named(name)
