@@ -89,6 +89,8 @@ class ClassifierConfig(Params):
     """Whether training starts from the parent pipeline's feature weights."""
     freeze_features: bool = False
     """Whether training leaves the feature weights unchanged."""
+    match_channels: bool = False
+    """Whether the parent's images may be grey and these RGB, or the reverse; see `load_features`."""
     n_epochs: Count = 3
     learning_rate: Annotated[float, Gt(0), Le(10)] = 0.002
     """The highest rate, reached at the end of the warm-up."""

@@ -8,7 +8,9 @@ from typing import Any
 import h5py
 import numpy as np
 
+from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
+from letterpress.model.network import build_features
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -32,6 +34,35 @@ def load_weights(model: Any, path: Path) -> None:
             f"{path}: not the weights of this {model.name} ({reason:.300}). "
             "Delete the file and run `dvc repro`"
         ) from error
+
+
+def load_features(features: Any, path: Path, config: ClassifierConfig) -> None:
+    """Loads a parent's weights into a feature extractor that `build_features(config)` made.
+
+    With config.match_channels, the parent's images may have another number of channels: the first
+    kernels of a grey parent are repeated for red, green and blue and divided by three, those of an
+    RGB parent are added up. Either way grey images have the same features as in the parent.
+
+    Raises:
+        PipelineError: see `load_weights`.
+    """
+    if not config.match_channels or _first_channels(path) in (None, config.n_channels):
+        load_weights(features, path)
+        return
+    parent = build_features(config.replace(n_channels=4 - config.n_channels))  # 1 or 3
+    load_weights(parent, path)
+    kernel, *others = parent.get_weights()  # [3, 3, n_channels, n_filters]
+    kernel = kernel.sum(axis=2, keepdims=True).repeat(config.n_channels, axis=2)
+    features.set_weights([kernel / config.n_channels, *others])
+
+
+def _first_channels(path: Path) -> int | None:
+    """Returns the number of channels of the images that a file's first convolution reads."""
+    try:
+        with h5py.File(path) as file:
+            return int(file["layers/conv2d/vars/0"].shape[2])
+    except (OSError, KeyError, IndexError, AttributeError):  # `load_weights` reports it
+        return None
 
 
 def _arrays(file: Any) -> dict[str, Any]:
@@ -65,5 +96,6 @@ def _check_channels(
         if shape == (height, width, *shape[2:3], n_outputs):
             raise PipelineError(
                 f"{path}: weights for images of {n_channels} channels expected (got {shape[2]}). Set "
-                "n_channels of parent and child alike, or pretrained_features to false"
+                "n_channels of parent and child alike, match_channels to true, or pretrained_features to "
+                "false"
             )

@@ -12,7 +12,7 @@ _PIXELS = 120_000_000
 
 def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any]:
     """Returns the pipeline's section of params.yaml: all values that people change most."""
-    is_colour = findings.is_colour and not parent
+    is_colour = findings.is_colour
     height, width = _choose_size(findings, _SIDE_WITH_PARENT if parent else _SIDE)
     shares = {f"{s}_share": 0.15 for s in ("test", "validation") if s not in findings.splits}
     n_train = sum(n.get("train", 0) for n in findings.counts.values()) * (1 - sum(shares.values()))
@@ -29,6 +29,7 @@ def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any
         "parent": parent,
         "pretrained_features": bool(parent),
         "freeze_features": False,
+        "match_channels": bool(parent),
         "class_weights": "balanced" if max(n_images) > 3 * min(n_images) else "equal",
         "seed": 12345,
         "batch_size": 32,

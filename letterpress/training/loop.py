@@ -15,7 +15,7 @@ from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras, tf
 from letterpress.model.network import build_classifier
-from letterpress.model.weights import load_weights
+from letterpress.model.weights import load_features
 from letterpress.records.read import load_batches, read_lengths, reading, stream_batches
 from letterpress.training.augmentation import augmented
 from letterpress.training.checkpoint import Checkpoint
@@ -101,7 +101,7 @@ def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) ->
                 f"{config.section}: pretrained_features is true, but this pipeline has no parent. "
                 f"Set {config.section}.pretrained_features to false"
             )
-        load_weights(extractor, features)
+        load_features(extractor, features, config)
     elif config.freeze_features:
         raise PipelineError(
             f"{config.section}: freeze_features needs pretrained_features, otherwise the features "

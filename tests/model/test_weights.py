@@ -10,7 +10,7 @@ from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
 from letterpress.mnist.config import MnistConfig
 from letterpress.model.network import build_classifier, build_features
-from letterpress.model.weights import load_weights
+from letterpress.model.weights import load_features, load_weights
 
 CONFIG = MnistConfig()
 
@@ -108,3 +108,24 @@ def test_features_of_grey_images_for_a_child_in_colour_are_explained(tmp_path: P
     reason = r"images of 3 channels expected \(got 1\). Set n_channels of parent and child alike"
     with pytest.raises(PipelineError, match=reason):
         load_weights(child, path)
+
+
+@pytest.mark.parametrize(("n_parent", "n_child"), [(1, 3), (3, 1), (1, 1)])
+def test_features_of_a_grey_parent_fit_rgb_and_the_reverse(
+    tmp_path: Path, n_parent: int, n_child: int
+) -> None:
+    path, config = tmp_path / "features.weights.h5", CONFIG.replace(n_channels=n_child)
+    parent, child = build_features(CONFIG.replace(n_channels=n_parent)), build_features(config)
+    parent.save_weights(path)
+    if n_parent != n_child:
+        with pytest.raises(PipelineError, match="match_channels to true"):
+            load_features(child, path, config)
+    load_features(child, path, config.replace(match_channels=True))
+    grey = np.random.default_rng(0).random((2, 28, 28, 1), np.float32)
+    expected, found = (
+        model(grey.repeat(n, axis=3)).numpy() for model, n in ((parent, n_parent), (child, n_child))
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    path.write_bytes(b"damaged")
+    with pytest.raises(PipelineError, match="not the weights of this features"):
+        load_features(child, path, config.replace(match_channels=True))
