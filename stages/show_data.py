@@ -1,6 +1,5 @@
-"""Stage show_data@PIPELINE: shows examples, counts and near-duplicates of a pipeline's data."""
+"""Stage show_data: shows examples, counts and near-duplicates of both pipelines' data."""
 
-import sys
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
@@ -9,18 +8,16 @@ from letterpress.mistakes.show import read_manifests
 from letterpress.mnist.config import MnistConfig
 from letterpress.overview.show import show_data
 
-DATA, SPLITS = Path("data"), ["train", "validation", "test"]
+DIGITS, LETTERS, RESULTS = Path("data/mnist"), Path("data/ascii_letter"), Path("data/overview")
 
 
-def main(pipeline: str) -> None:
-    data, results = DATA / pipeline, DATA / "overview" / pipeline
-    if pipeline == "mnist":
-        show_data(MnistConfig.from_yaml(), data / "tfrecords", SPLITS, results)
-    else:
-        config = AsciiLetterConfig.from_yaml()
-        manifest = read_manifests(data / "raw", config)
-        show_data(config, data / "tfrecords", [*SPLITS, "unseen"], results, manifest)
+def main() -> None:
+    digits, letters = MnistConfig.from_yaml(), AsciiLetterConfig.from_yaml()
+    splits = ["train", "validation", "test"]
+    show_data(digits, DIGITS / "tfrecords", splits, RESULTS / "mnist")
+    splits, manifest = [*splits, "unseen"], read_manifests(LETTERS / "raw", letters)
+    show_data(letters, LETTERS / "tfrecords", splits, RESULTS / "ascii_letter", manifest)
 
 
 if __name__ == "__main__":
-    run(main, *sys.argv[1:])
+    run(main)

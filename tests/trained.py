@@ -34,6 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         n_validation_samples=20,
         n_test_samples=60,
         batch_size=26,  # the last batch is smaller
+        blocks=((8, 16),),
         max_rotation=2.0,
         max_shift=0.5,
         max_shear=0.02,

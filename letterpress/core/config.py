@@ -4,8 +4,7 @@ import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BeforeValidator, model_validator
-from typing_extensions import Self
+from pydantic import AfterValidator, BeforeValidator
 
 from letterpress.core.params import Params
 
@@ -107,16 +106,6 @@ class ClassifierConfig(Params):
     placement: Literal["center_of_mass", "bounding_box"] = "center_of_mass"
     """What is centred in an image made from a picture, as in the training images. MNIST centres the
     mass. Used by prediction only."""
-
-    @model_validator(mode="after")
-    def _pooling_leaves_pixels(self) -> Self:
-        shorter = min(self.image_height, self.image_width)
-        if shorter >> len(self.blocks) < 1:
-            raise ValueError(
-                f"{len(self.blocks)} blocks halve {shorter} pixels to nothing. "
-                "Remove a block, or raise image_height and image_width"
-            )
-        return self
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

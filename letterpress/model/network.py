@@ -3,6 +3,7 @@
 from typing import Any
 
 from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
 
 
@@ -33,7 +34,16 @@ def build_classifier(config: ClassifierConfig) -> Any:
     Returns:
         A model from images, float32 0..1 [batch, image_height, image_width, n_channels], to
         probabilities, float32 [batch, n_outputs], each row of sum 1.
+
+    Raises:
+        PipelineError: pooling leaves no pixels of the images.
     """
+    shorter = min(config.image_height, config.image_width)
+    if shorter >> len(config.blocks) < 1:
+        raise PipelineError(
+            f"{config.section}: {len(config.blocks)} blocks halve {shorter} pixels to nothing. "
+            "Remove one from blocks, or raise image_height and image_width"
+        )
     keras.config.set_dtype_policy(config.dtype_policy)
     layers = [
         keras.Input(config.image_shape),

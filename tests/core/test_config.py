@@ -44,6 +44,9 @@ LIMITS: Limits = {
     "dtype_policy": (("float32", "mixed_bfloat16"), ("float16", None)),
     "pretrained_features": ((True, False), (1, "yes")),
     "freeze_features": ((True, False), (0, "no")),
+    "match_channels": ((True, False), (1, "no")),
+    "class_weights": (("equal", "balanced"), ("none", True)),
+    "mirror": ((True, False), (0, "no")),
     "n_epochs": COUNT,
     "learning_rate": ((1e-05, 10), (0, 10.1, -INF, True, [0.003], "0.003")),
     "learning_rate_schedule": (("constant", "cosine"), ("linear",)),
@@ -66,13 +69,6 @@ def assert_limits(config: Params, limits: Limits) -> None:
 def test_values_up_to_the_limits_are_accepted_and_others_are_refused() -> None:
     assert LIMITS.keys() == ClassifierConfig.model_fields.keys()
     assert_limits(ClassifierConfig(), LIMITS)
-
-
-def test_blocks_that_halve_an_image_to_nothing_are_refused() -> None:
-    ClassifierConfig(image_height=15, blocks=((8,), (8,), (8,)))
-    for side in ("image_height", "image_width"):
-        with pytest.raises(ValidationError, match="4 blocks halve 15 pixels to nothing"):
-            ClassifierConfig().replace(**{side: 15}, blocks=((8,),) * 4)
 
 
 def test_image_shape_and_class_names_follow_from_the_values() -> None:

@@ -117,7 +117,7 @@ def test_an_evaluation_that_fails_writes_nothing(trained: Trained, tmp_path: Pat
     classifier.save_weights(nan := tmp_path / "nan.weights.h5")
     for config, weights, message in [
         (trained.config, trained.features, r"features\.weights\.h5: not the weights"),
-        (trained.config, nan, r"nan\.weights\.h5: .*contains NaN"),
+        (trained.config, nan, r"nan\.weights\.h5: .*has NaN"),
         (trained.config, trained.weights, "missing: no records|No such file"),
     ]:
         splits = ("train", "missing" if weights == trained.weights else "test")

@@ -1,7 +1,9 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
+from letterpress.core.errors import PipelineError
 from letterpress.mnist.config import MnistConfig
 from letterpress.model.network import build_classifier, build_features
 
@@ -15,6 +17,13 @@ def test_features_have_the_documented_shape() -> None:
         for height, width in [(28, 28), (32, 32), (29, 31), (8, 40)]:
             found = features(np.zeros((3, height, width, 1), np.float32))
             assert found.shape == (3, height >> len(blocks), width >> len(blocks), blocks[-1][-1])
+
+
+def test_blocks_that_halve_an_image_to_nothing_are_refused() -> None:
+    build_classifier(CONFIG.replace(image_height=8))
+    small = CONFIG.replace(image_height=15, blocks=((8,),) * 4)
+    with pytest.raises(PipelineError, match="mnist: 4 blocks halve 15 pixels to nothing"):
+        build_classifier(small)
 
 
 def test_a_classifier_contains_the_features_and_returns_probabilities() -> None:

@@ -15,7 +15,9 @@ from stages.transfer_curve import FEATURES, RECORDS
 from tests.conftest import Params, write_params
 
 N_TRAIN, N_UNSEEN = 6, 3  # letters of each of three classes
-CONFIG = AsciiLetterConfig(n_classes=3, image_height=12, image_width=12, none_share=0.0)
+CONFIG = AsciiLetterConfig(
+    n_classes=3, image_height=12, image_width=12, none_share=0.0, blocks=((8, 16),)
+)
 STARTS = ["scratch", "pretrained", "frozen"]
 VALUES: Params = {"n_test_per_class": 2, "n_seeds": 2, "n_steps": 3, "batch_size": 8}
 VALUES |= {"starts": STARTS, "split": "unseen", "learning_rate": 0.01}
