@@ -105,7 +105,7 @@ def test_a_training_is_the_same_as_with_keras_alone(folder: Path, splits: Any, s
     model = build_model(config, start, path)
     random = np.random.default_rng(3)
     batches, others = (draw_batches(train.labels, 4, (5, 8), random) for _ in range(2))
-    orders, rate = [batches, others, batches], TRANSFER.learning_rate
+    orders, rate = [batches, others, batches], 0.001  # low, because Adam amplifies rounding
     runs = []
     for accuracy in train_each(model, config, rate, orders, train, unseen):
         variables = [*model.variables, *model.optimizer.variables]
