@@ -11,16 +11,16 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
+from letterpress.core.params import read_params
 from letterpress.images.config import ImagesConfig
 from letterpress.images.files import open_files
 from letterpress.new.look import Findings, look
 from letterpress.new.plan import DVC_YAML, PARAMS, Texts, plan
 from letterpress.new.section import choose_params
 
+_TAKEN = ("digits", "letters")  # names for `predict` that are not sections of params.yaml
 _NETWORK = ("blocks", "dense_units")
 _MNIST = "data/mnist/features.weights.h5"
 
@@ -41,12 +41,15 @@ def new(name: str, source: Path, parent: str | None = None, dry_run: bool = Fals
     Raises:
         PipelineError: the data cannot be used, or the name is taken by something else.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        raise PipelineError(f"{name!r}: expected small letters, digits and _. Choose another name")
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
+        raise PipelineError(
+            f"{name!r}: expected small letters, digits and _, and not {' or '.join(_TAKEN)}. "
+            "Choose another name"
+        )
     source = Path(os.path.expanduser(source))  # noqa: PTH111  # ~ that no shell expanded
+    place = _place(name, source)
     findings = look(source)
     _describe(source, findings)
-    place = _place(name, source)
     if _exists(name, source, place, findings):
         print(f"{name}: already there, nothing changed")
         return
@@ -59,8 +62,9 @@ def new(name: str, source: Path, parent: str | None = None, dry_run: bool = Fals
         sys.stdout.writelines(_diff(texts))
         return
     _apply(name, source, place, texts)
-    for path in sorted(texts):
-        print(f"wrote {path}")
+    print(f"wrote {', '.join(map(str, sorted(texts)))}")
+    if place.is_relative_to(Path("data", name, "raw")):
+        print(f"copied the data to {place}, for DVC")
     print(f"\nNow run: {_next_command(name)}")
 
 
@@ -102,8 +106,11 @@ def _describe_choices(name: str, params: dict[str, Any]) -> None:
 
 def _place(name: str, source: Path) -> Path:
     """Returns where the stages read the data: where they are if that is in the project."""
-    if source.resolve().is_relative_to(Path.cwd().resolve()):
-        return source.resolve().relative_to(Path.cwd().resolve())
+    root = Path.cwd().resolve()
+    if root.is_relative_to(source.resolve()):
+        raise PipelineError(f"{source}: this project is in it. Name the folder of the images")
+    if source.resolve().is_relative_to(root):
+        return source.resolve().relative_to(root)
     raw = Path("data", name, "raw")
     if source.is_dir():
         return raw
@@ -117,8 +124,7 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     Raises:
         PipelineError: there is something else of that name.
     """
-    params = yaml.safe_load(PARAMS.read_text("utf-8")) if PARAMS.exists() else {}
-    section = (params or {}).get(name)
+    section = _values(PARAMS).get(name)
     if section is None:
         taken = [
             path for path in (Path("data", name), Path(f"docs/cards/{name}.md")) if path.exists()
@@ -163,7 +169,7 @@ def _find_parent(parent: str | None, findings: Findings) -> str:
 
 def _find_network(features: str) -> dict[str, Any]:
     """Returns the shape of the parent's network, else of the default one."""
-    params = yaml.safe_load(PARAMS.read_text("utf-8")) if features else {}
+    params = _values(PARAMS) if features else {}
     own = params.get(Path(features).parent.name, {})
     default = ImagesConfig.model_fields
     found = {key: own.get(key, params.get(key, default[key].default)) for key in _NETWORK}
@@ -172,10 +178,14 @@ def _find_network(features: str) -> dict[str, Any]:
 
 def _list_outs() -> set[str]:
     """Returns the outputs of all stages of dvc.yaml."""
-    text = DVC_YAML.read_text("utf-8") if DVC_YAML.exists() else ""
-    stages = (yaml.safe_load(text) or {}).get("stages", {})
+    stages = _values(DVC_YAML).get("stages") or {}
     outs = [out for stage in stages.values() for out in stage.get("outs", [])]
     return {path for out in outs for path in ([out] if isinstance(out, str) else out)}
+
+
+def _values(path: Path) -> dict[str, Any]:
+    """Reads a YAML file; a missing or empty one has no values."""
+    return read_params(path) if path.exists() and path.stat().st_size else {}
 
 
 def _diff(texts: Texts) -> Iterator[str]:

@@ -49,6 +49,8 @@ def _checked(path: str, old: str, new: str, added: Mapping[str, Any]) -> str:
     expected: dict[str, Any] = _load(path, old)
     for key, value in added.items():
         known = expected.get(key)
+        if isinstance(known, dict) and (both := known.keys() & value.keys()):
+            raise PipelineError(f"{path}: {min(both)} exists. Choose another name")
         expected[key] = {**known, **value} if isinstance(known, dict) else value
     try:
         if yaml.safe_load(new) == expected:

@@ -91,6 +91,9 @@ def test_nothing_is_overwritten(
         ("seed", source, "params.yaml: seed exists, for other data"),
         ("taken", source, "data/taken: exists. Choose another name"),
         ("A b", source, "'A b': expected small letters"),
+        ("letters", source, "'letters': expected small letters, digits and _, and not digits or"),
+        ("tfrecords", source, "dvc.yaml: write_tfrecords exists"),
+        ("all", Path(), ".: this project is in it"),
     ):
         with pytest.raises(PipelineError, match=re.escape(reason)):
             new(name, data)
