@@ -1,0 +1,1 @@
+"""Images in class folders: finding, dividing and decoding them."""

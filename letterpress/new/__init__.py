@@ -1,0 +1,1 @@
+"""The command `letterpress new`: looks at data, plans the files, writes all of them or none."""
