@@ -89,6 +89,7 @@ def test_rewrite_replaces_what_is_between_markers() -> None:
 
 
 def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     folder = tmp_path / "data/ascii_letter"
     folder.mkdir(parents=True)
     values = {"loss": 2.0, "calibration_error": 0.1}
