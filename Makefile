@@ -31,7 +31,7 @@ MOMENTS ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help repro metrics experiments report seeds compare smoke cards workers serve \
-	test test-web test-distributed test-all fuzz chaos bench lint format \
+	test test-long test-web test-distributed test-all fuzz chaos bench lint format \
 	verify verify-here lock audit notice install clean
 
 help: ## Show this help
@@ -76,6 +76,9 @@ serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on 
 test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests, offline, on small data (OPTIONS=--cov)
 	python -m pytest $(OPTIONS)
 
+test-long: $(VENV)/installed-dev ## Run the tests that make test leaves out because they are slow
+	python -m pytest -m long $(OPTIONS)
+
 test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, for the trained classifier
 	dvc repro export_web
 	python -m pytest -n 0 -m web tests/web $(OPTIONS)
@@ -83,7 +86,7 @@ test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, f
 test-distributed: $(VENV)/installed-dev ## Test a Ray cluster, workers and a remote, on this machine
 	python -m pytest -n 2 --dist loadfile tests/distributed $(OPTIONS)
 
-test-all: test test-web test-distributed ## Run all tests, a few minutes of fuzz and chaos included
+test-all: test test-long test-web test-distributed ## Run all tests, a few minutes of fuzz and chaos included
 	$(MAKE) fuzz CASES=200
 	$(MAKE) chaos MOMENTS=1
 

@@ -237,6 +237,7 @@ def test_an_override_changes_the_stages_that_use_it_and_no_other(repository: Rep
         params.write_bytes(before)
 
 
+@pytest.mark.long
 def test_a_sweep_runs_an_experiment_per_value_on_the_code_that_was_queued(
     repository: Repository,
 ) -> None:

@@ -130,6 +130,7 @@ def test_data_in_the_project_are_used_where_they_are(clone: Repository, source: 
     assert not Path("data/flowers").exists()
 
 
+@pytest.mark.long
 def test_the_page_works_in_an_empty_repository(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()

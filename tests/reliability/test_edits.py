@@ -98,6 +98,7 @@ def recorded(repository: Repository) -> tuple[bytes, set[str]]:
 COMMENT = b"# edited\n"
 
 
+@pytest.mark.long
 def test_edits_of_params_code_and_data_fail_every_stage(repository: Repository, fail: Fail) -> None:
     for name in STAGES:
         names = edit_all_later(repository, name)
