@@ -5,7 +5,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,7 @@ from letterpress.evaluation.calibration import read_calibration
 from letterpress.images.config import ImagesConfig
 from letterpress.images.image import decode
 from letterpress.mnist.config import MnistConfig
+from letterpress.prediction import forward
 from letterpress.prediction.classify import Answer, classify, classify_files, read_images
 
 _NAMED: dict[str, type[ClassifierConfig]] = {"letters": AsciiLetterConfig, "digits": MnistConfig}
@@ -50,7 +50,7 @@ class Classifier:
         images = read_images(str(picture), self.config, False, self._read)
         if isinstance(images, PipelineError):
             raise images
-        return classify(self._model, np.stack(images), self.config, self.calibration)[0]
+        return classify(self._network, np.stack(images), self.config, self.calibration)[0]
 
     def predict_files(
         self, names: Iterable[str], each: bool = False
@@ -68,13 +68,8 @@ class Classifier:
         return lambda name, content: np.divide(decode(name, content, config), 255, dtype=np.float32)
 
     @cached_property
-    def _model(self) -> Any:
-        from letterpress.model.network import build_classifier  # TensorFlow takes seconds to import
-        from letterpress.model.weights import load_weights
-
-        model = build_classifier(self.config)
-        load_weights(model, self.weights)
-        return model
+    def _network(self) -> forward.Classifier:
+        return forward.Classifier(self.config, self.weights)
 
 
 def load(name: str, project: str | Path = ".", revision: str | None = None) -> Classifier:
@@ -84,14 +79,14 @@ def load(name: str, project: str | Path = ".", revision: str | None = None) -> C
     `revision` is a commit, branch or tag of that repository.
 
     Raises:
-        PipelineError: there is no such pipeline, or it is not trained, or cannot be fetched.
+        PipelineError: the pipeline is unknown or not trained, or the project cannot be fetched.
     """
     if not _ADDRESS.match(str(project)):
         return Classifier(name, Path(project))
     with tempfile.TemporaryDirectory() as folder:
         _fetch(name, str(project), revision, Path(folder))
         classifier = Classifier(name, Path(folder))
-        _ = classifier._model  # before its file is removed
+        _ = classifier._network  # before its file is removed
         return classifier
 
 

@@ -130,7 +130,7 @@ def _draw_two(image: Bytes, other: Bytes, random: Random) -> Values:
 
 
 def _draw_mark(random: Random) -> Values:
-    """Draws a mark that is no character, or a scribble, turned and stretched a little."""
+    """Draws a symbol or a scribble, neither letter nor digit, turned and stretched a little."""
     if random.random() < 0.3:
         strokes = [random.uniform(0, 1, (int(random.integers(12, 30)), 2))]
     else:

@@ -149,7 +149,7 @@ def _list(source: Path) -> list[str] | None:
 
 
 def _find_parent(parent: str | None, findings: Findings) -> str:
-    """Returns the file of the parent's feature weights; an empty text if there is no parent."""
+    """Returns the path of the parent's feature weights, or "" without a parent."""
     outs = _list_outs()
     if parent is None:
         return _MNIST if _MNIST in outs and not findings.is_colour else ""

@@ -82,7 +82,7 @@ SMALL: dict[str, list[Stroke]] = {
     "z": [[(0, 16), (20, 16), (0, 40), (20, 40)]],
 }
 SERIFS: list[Stroke] = [[(8, 0), (8, 40)], [(0, 0), (16, 0)], [(0, 40), (16, 40)]]
-"""A capital I that is no small l."""
+"""A capital I with serifs: without them it would look like a small l."""
 
 
 def written(strokes: Sequence[Stroke], hand: int, scale: int = 8) -> list[Stroke]:

@@ -126,8 +126,8 @@ def read_folder(root: Path, commit: str = "") -> Revision:
 def _check_lock(root: Path, stages: Stages) -> None:
     """Fails unless dvc.lock belongs to the code, the params and the results beside it.
 
-    DVC decides. There is no cache: outputs may be missing, but no file may differ. No code of the
-    commit runs: -I keeps its folder out of Python's path.
+    It asks DVC. As the folder has no cache, outputs may be missing, but no file may differ. The
+    commit's own code does not run: -I keeps its folder out of Python's path.
     """
     (root / ".dvc").mkdir(exist_ok=True)
     config = QUIET + f"site_cache_dir = {root / '.dvc/site'}\n"
