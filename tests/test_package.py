@@ -92,7 +92,8 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         if (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, source / name)
-    other = Path(shutil.copytree(source, source.parent / "other"))
+    other = tmp_path_factory.mktemp("other")  # another each time: a worker may come back to this
+    shutil.copytree(source, other, dirs_exist_ok=True)
     (other / "letterpress").rename(other / "otherpress")
     for path in [other / "pyproject.toml", *(other / "otherpress").rglob("*.py")]:
         path.write_text(path.read_text("utf-8").replace("letterpress", "otherpress"), "utf-8")
