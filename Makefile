@@ -10,8 +10,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export UV_COMPILE_BYTECODE := 1
 # What installs: uv if it is there, else pip.
 PIP ?= $(if $(shell command -v uv),uv pip,$(BIN)/python -m pip)
-PIP_INSTALL := $(PIP) install --quiet --require-hashes
-COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.10 \
+# The lock files are complete: without a resolver, pip takes the pinned versions and no newer ones.
+PIP_INSTALL := $(PIP) install --quiet --require-hashes --no-deps
+COMPILE := uv pip compile --quiet --universal --generate-hashes --no-strip-extras --python-version 3.10 \
 	--no-header --no-annotate pyproject.toml
 # What `make report` and `make compare` compare HEAD with.
 BASE ?= main

@@ -34,7 +34,7 @@ def split_notice(text: str) -> tuple[str, dict[str, str]]:
 
 def find_licences(lock: Path, known: dict[str, str]) -> dict[str, str]:
     """Returns the licence of each package of a lock file: as installed, otherwise as known."""
-    pins = re.findall(r"^([\w.-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    pins = re.findall(r"^([\w.-]+)(?:\[.*\])?==", lock.read_text(encoding="utf-8"), re.MULTILINE)
     found = {}
     for name in sorted({re.sub(r"[-_.]+", "-", pin).lower() for pin in pins}):
         try:

@@ -16,7 +16,7 @@ def test_the_notice_lists_what_the_lock_file_installs() -> None:
 
 
 def test_a_package_for_another_system_keeps_its_line(tmp_path: Path) -> None:
-    (tmp_path / "lock").write_text("no-such-package==1 --hash=sha256:a\n")
+    (tmp_path / "lock").write_text("no-such-package[extra]==1 --hash=sha256:a\n")
     known = {"no-such-package": "MIT"}
     assert find_licences(tmp_path / "lock", known) == known
     with pytest.raises(SystemExit, match="no-such-package states no licence"):
