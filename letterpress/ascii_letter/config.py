@@ -23,7 +23,7 @@ class AsciiLetterConfig(MnistConfig):
 
     n_images_per_class: Count = 100
     """Letters per class in the training families' typefaces. Half of all letters are capitals."""
-    n_validation_per_class: Count = 36
+    n_validation_per_class: Count = 46
     """Letters per class in the validation families: one per family, capital and small."""
     n_unseen_per_class: Count = 60
     """Letters per class in the unseen families: one per family, capital and small."""
