@@ -11,6 +11,7 @@ from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.jobs.shards import share
 from letterpress.mnist.idx import FILES, read_digits
+from letterpress.mnist.none import make_none
 from letterpress.records.example import Example, Splits
 
 SPLITS = ("train", "validation", "test")
@@ -43,6 +44,10 @@ def draw_examples(
     for place in share(len(chosen), shard, config.n_shards):
         index = chosen[place]
         yield Example(images[index, :, :, None], int(labels[index]), f"{source}/{index:05d}")
+    digits = images[chosen]
+    for number in share(config.n_none(len(chosen)), shard, config.n_shards):
+        image = make_none(digits, np.random.default_rng([config.data_seed, number]))
+        yield Example(image[:, :, None], config.n_classes, f"none/{split}-{number:05d}")
 
 
 def _in_proportion(labels: npt.NDArray[np.uint8], seed: int) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.ndimage import center_of_mass
 
 from letterpress.core.errors import PipelineError
 from letterpress.mnist.config import MnistConfig
@@ -83,6 +84,7 @@ CONFIG = MnistConfig(n_train_samples=30, n_validation_samples=20, n_test_samples
 def draw(folder: Path, split: str, config: MnistConfig = CONFIG) -> list[Example]:
     """The examples of all shards."""
     n, n_shards = getattr(config, f"n_{split}_samples"), config.n_shards
+    n += config.n_none(n)
     shards = [list(draw_examples(folder, split, config, i)) for i in range(n_shards)]
     assert {len(shard) for shard in shards} <= {n // n_shards, n // n_shards + 1}
     return [example for shard in shards for example in shard]
@@ -123,6 +125,24 @@ def test_training_and_validation_are_drawn_at_random_by_the_data_seed_in_any_sha
         assert indices(draw(digits, "train", CONFIG.replace(n_shards=n_shards))) == found[0]
     with pytest.raises(PipelineError, match=r"at least 51 train images \(got 50\)"):
         draw(digits, "validation", CONFIG.replace(n_train_samples=31))
+
+
+def test_a_quarter_shows_no_digit_and_is_made_from_digits_of_the_same_split(digits: Path) -> None:
+    config = CONFIG.replace(none_share=0.25, n_classes=10)
+    drawn = {split: draw(digits, split, config)[n:] for split, n in (("train", 30), ("test", 20))}
+    assert {split: len(examples) for split, examples in drawn.items()} == {"train": 10, "test": 6}
+    for split, examples in drawn.items():
+        assert {example.label for example in examples} == {10}
+        assert examples[0].filename == f"none/{split}-00000"
+        images = np.array([example.image[..., 0] for example in examples])
+        own = {example.image.tobytes() for example in draw(digits, split)}
+        assert not own & {image.tobytes() for image in images}
+        centers = [center_of_mass(image) for image in images]
+        np.testing.assert_allclose(centers, 13.5, atol=2)
+    again = draw(digits, "train", config.replace(n_shards=3))
+    assert {e.filename: e.image.tobytes() for e in again if e.label == 10} == {
+        e.filename: e.image.tobytes() for e in drawn["train"]
+    }
 
 
 def test_the_stage_writes_the_splits_or_keeps_the_older_records(project: Path) -> None:
