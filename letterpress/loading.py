@@ -5,20 +5,26 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.config import ClassifierConfig
+from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.params import read_params
 from letterpress.evaluation.calibration import read_calibration
 from letterpress.images.config import ImagesConfig
 from letterpress.images.image import decode
 from letterpress.mnist.config import MnistConfig
-from letterpress.prediction import forward
-from letterpress.prediction.classify import Answer, classify, classify_files, read_images
+from letterpress.prediction.classify import (
+    Answer,
+    classify,
+    classify_files,
+    open_classifier,
+    read_images,
+)
 
 _NAMED: dict[str, type[ClassifierConfig]] = {"letters": AsciiLetterConfig, "digits": MnistConfig}
 _ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|.*\.git$")
@@ -32,6 +38,9 @@ class Classifier:
         params = project / "params.yaml"
         self.name = name
         self.config = _config_class(name, params).from_yaml(params)
+        if self.config.architecture != STANDARD:
+            path = project / self.config.architecture
+            self.config = self.config.replace(architecture=str(path))
         self.weights, calibration = (
             project / "data" / self.config.section / file for file in _FILES
         )
@@ -68,8 +77,8 @@ class Classifier:
         return lambda name, content: np.divide(decode(name, content, config), 255, dtype=np.float32)
 
     @cached_property
-    def _network(self) -> forward.Classifier:
-        return forward.Classifier(self.config, self.weights)
+    def _network(self) -> Any:
+        return open_classifier(self.config, self.weights)
 
 
 def load(name: str, project: str | Path = ".", revision: str | None = None) -> Classifier:
@@ -86,6 +95,11 @@ def load(name: str, project: str | Path = ".", revision: str | None = None) -> C
     with tempfile.TemporaryDirectory() as folder:
         _fetch(name, str(project), revision, Path(folder))
         classifier = Classifier(name, Path(folder))
+        if classifier.config.architecture != STANDARD:
+            raise PipelineError(
+                f"{project}: {name} has an architecture of its own, and code from an address is not "
+                "run. Clone the repository, and load from its folder"
+            )
         _ = classifier._network  # before its file is removed
         return classifier
 

@@ -19,6 +19,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from letterpress.core.config import STANDARD
 from letterpress.images.config import ImagesConfig
 from letterpress.mnist.idx import FILES
 
@@ -31,6 +32,7 @@ IMAGES = ImagesConfig.list_names(yaml.safe_load((ROOT / "dvc.yaml").read_text("u
 """The pipelines of `letterpress new`."""
 
 TINY = """
+architecture: letterpress/model/features.py
 n_epochs: 2
 batch_size: 26
 blocks: [[8], [16]]
@@ -211,3 +213,8 @@ def copy_project(target: Path, params: Params) -> None:
         shutil.copy(ROOT / name, target / name)
     write_params(target, params)
     write_sources(target, params)
+    for name in IMAGES:
+        architecture = params.get(name, {}).get("architecture", STANDARD)
+        if not (target / architecture).exists():
+            (target / architecture).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / architecture, target / architecture)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from dvc.repo import Repo
 
+from letterpress.core.config import STANDARD
 from letterpress.images.config import ImagesConfig
 from tests.test_pipeline import Repository, list_sources, list_stages, reproduced
 
@@ -37,8 +38,8 @@ class Stage(NamedTuple):
 
     @property
     def files(self) -> set[str]:
-        """The files and folders of code among the dependencies."""
-        return {dep for dep in self.deps if dep.startswith(("letterpress/", "stages/"))}
+        """The files and folders of code among the dependencies; `letterpress/model` has STANDARD."""
+        return {d for d in self.deps if d.startswith(("letterpress/", "stages/"))} - {STANDARD}
 
 
 def load(stage: Any, root: Path) -> Stage:
@@ -127,11 +128,17 @@ def test_stages_and_dvc_yaml_are_one_table_of_contents(
 
 
 def test_the_files_are_those_that_the_code_imports(
-    loaded: dict[str, Stage], reproduced: Path
+    loaded: dict[str, Stage], names: set[str], reproduced: Path
 ) -> None:
+    params = yaml.safe_load((reproduced / "params.yaml").read_text(encoding="utf-8"))
     for name, stage in loaded.items():
         used = imported_files(stage.modules[0], reproduced)
         assert len(used) > 5
+        if "letterpress/model/network.py" in used:
+            section = name.partition("_")[2]
+            values = params[section] if section in names else params
+            architecture = values.get("architecture")
+            assert not architecture or architecture in stage.deps, f"{name}: add {architecture}"
         assert_declared(name, "deps", stage.files, used)
 
 

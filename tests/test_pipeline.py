@@ -19,10 +19,11 @@ from dvc.utils.hydra import apply_overrides
 from filelock import FileLock
 from PIL import Image, ImageDraw
 
+from letterpress.core.config import STANDARD
 from letterpress.core.files import replacing
 from tests.conftest import ROOT, Params, copy_project
 from tests.core.test_files import contents
-from tests.pages import follow
+from tests.pages import follow, read_blocks
 
 LETTERS = "data/ascii_letter/metrics.json"
 CALIBRATION = "data/ascii_letter/calibration.json"
@@ -41,6 +42,9 @@ def list_stages(root: Path) -> dict[str, str]:
 
 
 STAGES = list_stages(ROOT)
+BUILDERS = ["evaluate", "export_web", "fine_tune_ascii", "measure_conditions", "train_mnist"]
+BUILDERS += ["transfer_curve"]
+"""The stages that build the network."""
 
 
 def list_sources(root: Path) -> list[str]:
@@ -222,6 +226,7 @@ def test_a_second_run_has_nothing_to_do(repository: Repository) -> None:
 def test_an_override_changes_the_stages_that_use_it_and_no_other(repository: Repository) -> None:
     params = repository.folder / "params.yaml"
     before = params.read_bytes()
+    shutil.copy(repository.folder / STANDARD, repository.folder / "own.py")
     for override, changed in (
         ("learning_rate=1e-5", ["fine_tune_ascii"]),
         ("pretrained_features=false", ["fine_tune_ascii"]),
@@ -231,10 +236,29 @@ def test_an_override_changes_the_stages_that_use_it_and_no_other(repository: Rep
         ("optimizer=adamw", ["fine_tune_ascii", "train_mnist"]),
         ("ascii_letter.off_center=1", ["build_ascii_tarball"]),
         ("transfer.n_steps=3", ["transfer_curve"]),
+        ("architecture=own.py", BUILDERS),
     ):
         apply_overrides(params, [override])  # what -S does
         assert sorted(status(repository)) == changed, override
         params.write_bytes(before)
+
+
+@pytest.mark.long
+def test_another_architecture_is_an_experiment_and_its_file_a_dependency(
+    repository: Repository,
+) -> None:
+    blocks = read_blocks(ROOT / "docs/architecture.md")
+    path = repository.folder / "residual.py"
+    path.write_text(next(b.text for b in blocks if b.title == "`residual.py`"), encoding="utf-8")
+    repository.git("add", "residual.py")
+    targets = "evaluate", "measure_conditions", "transfer_curve"
+    output = repository.run("dvc", "exp", "run", "-S", "architecture=residual.py", *targets)
+    assert stages_run(output) == [name for name in BUILDERS if name != "export_web"]
+    said = repository.run("dvc", "repro", "--single-item", "export_web", code=255)
+    assert "error: features: not a chain of layers (got a Functional)" in said
+    assert "train_mnist" not in status(repository)
+    path.write_text(path.read_text("utf-8") + "# edited\n", "utf-8")
+    assert {"changed deps": {"residual.py": "modified"}} in status(repository)["train_mnist"]
 
 
 @pytest.mark.long

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from dvc.utils.hydra import apply_overrides
 
+from letterpress.core.config import STANDARD
 from letterpress.core.params import read_params
 from letterpress.images.config import ImagesConfig
 from tools.report.revision import QUIET
 
 DIGITS, TYPEFACES = Path("data/mnist/raw"), Path("data/typefaces")
-OVERRIDES = """
+OVERRIDES = f"""
+    architecture={STANDARD}
     n_epochs=1 mnist.n_epochs=1
     mnist.n_train_samples=200 mnist.n_validation_samples=50 mnist.n_test_samples=60
     ascii_letter.n_images_per_class=4 ascii_letter.n_validation_per_class=2
@@ -44,10 +46,11 @@ def copy_project(source: Path, target: Path) -> None:
     sources += [f"fetch_typefaces.sources=['file:{typefaces}']"] if typefaces.is_dir() else []
     for name in ImagesConfig.list_names(read_params(target / "dvc.yaml")):
         sources += [f"{name}.n_epochs=1"]
-        data = Path(ImagesConfig.named(name).from_yaml(target / "params.yaml").source)
-        if (source / data).exists():
-            (target / data).parent.mkdir(parents=True, exist_ok=True)
-            (target / data).symlink_to((source / data).resolve())
+        config = ImagesConfig.named(name).from_yaml(target / "params.yaml")
+        for path in (config.source, config.architecture):
+            if (source / path).exists() and not (target / path).exists():
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                (target / path).symlink_to((source / path).resolve())
     apply_overrides(target / "params.yaml", OVERRIDES.split() + sources)
 
 

@@ -11,8 +11,7 @@ from letterpress.core.config import ClassifierConfig
 from letterpress.core.files import write_csv, write_json
 from letterpress.evaluation.calibration import read_calibration
 from letterpress.jobs.processes import local_map
-from letterpress.prediction.classify import Answer, classify
-from letterpress.prediction.forward import Classifier
+from letterpress.prediction.classify import Answer, classify, open_classifier
 from letterpress.prediction.ink import Floats
 from letterpress.records.read import load_batches, reading
 
@@ -125,7 +124,7 @@ def _score_pipeline(
 ) -> dict[str, Score]:
     """Scores the test images themselves, then what was prepared of them under each condition."""
     config, calibration = pipeline.config, read_calibration(pipeline.calibration)
-    classifier = Classifier(config, pipeline.weights)
+    classifier = open_classifier(config, pipeline.weights)
     tensors = np.repeat(images[..., np.newaxis] / np.float32(255), config.n_channels, axis=3)
     scores = {}
     for condition in (TENSORS, *CONDITIONS):

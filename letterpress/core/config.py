@@ -4,10 +4,12 @@ import math
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Len, Lt
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, StringConstraints
 
 from letterpress.core.params import Params
 
+STANDARD = "letterpress/model/features.py"
+"""The architecture of the library itself, installed or in the clone."""
 Count = Annotated[int, Ge(1), Le(2**31 - 1)]
 Rate = Annotated[float, Ge(0), Lt(1)]
 """A fraction: 0 is allowed, 1 is not."""
@@ -70,6 +72,8 @@ class ClassifierConfig(Params):
     class_weights: Literal["equal", "balanced"] = "equal"
     """The weight of an image in the training loss: 1, or less the more images its class has."""
 
+    architecture: Annotated[str, StringConstraints(pattern=r"\.py$")] = STANDARD
+    """The file whose function `build_features` makes the feature extractor: docs/architecture.md."""
     blocks: Blocks = ((32, 32), (64, 64), (128,))
     """The filters of each convolution, 3 x 3 pixels. Pooling after each block halves the image."""
     dense_units: Count = 128

@@ -19,8 +19,7 @@ from letterpress.evaluation.calibration import (
     write_calibration,
 )
 from letterpress.evaluation.intervals import calibration_error, family_interval, reliability
-from letterpress.model.network import build_classifier
-from letterpress.model.weights import load_weights
+from letterpress.model.weights import load_classifier
 from letterpress.records.read import load_batches, reading
 
 Manifest = Mapping[str, Mapping[str, str]]
@@ -197,8 +196,7 @@ def evaluate_splits(
         FileNotFoundError: the records are missing.
         PipelineError: weights or records are damaged or do not fit the config. Nothing is written.
     """
-    classifier = build_classifier(config)
-    load_weights(classifier, weights)
+    classifier = load_classifier(config, weights)
     classified = {split: classify_split(classifier, config, records / split) for split in splits}
     calibration = Calibration()
     if "validation" in classified:

@@ -1,31 +1,46 @@
 """The network: a feature extractor that children reuse, and the classifier on top of it."""
 
+import runpy
+from pathlib import Path
 from typing import Any
 
-from letterpress.core.config import ClassifierConfig
+from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
+from letterpress.model import features
 
 
 def build_features(config: ClassifierConfig) -> Any:
-    """Builds the feature extractor. Its weights do not depend on the image size.
+    """Builds the feature extractor with the function `build_features` of config.architecture.
 
     Returns:
-        A model named "features" from images, float32 [batch, height, width, channels], to features
-        [batch, height / 2**n, width / 2**n, blocks[-1][-1]], rounded down, for n blocks; float32,
-        or bfloat16 if config.dtype_policy is mixed_bfloat16.
+        A model named "features" from images, float32 0..1 [batch, height, width, n_channels], to
+        features [batch, ...]; `letterpress/model/features.py` states those of the standard one.
+
+    Raises:
+        PipelineError: the file or its function is missing, or returns something else.
     """
     keras.config.set_dtype_policy(config.dtype_policy)
-    layers = [keras.Input((None, None, config.n_channels))]
-    for *inner, last in config.blocks:
-        layers += [keras.layers.Conv2D(n, 3, padding="same", activation="relu") for n in inner]
-        layers += [
-            keras.layers.Conv2D(last, 3, padding="same"),
-            keras.layers.MaxPooling2D(2),
-            keras.layers.ReLU(),  # after pooling: same result, a quarter of the work
-            keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
-        ]
-    return keras.Sequential(layers, name="features")
+    build = features.build_features
+    if config.architecture != STANDARD:
+        build = _read_function(Path(config.architecture))
+    model = build(config)
+    if not isinstance(model, keras.Model):
+        raise PipelineError(
+            f"{config.architecture}: build_features returned no model (got a "
+            f"{type(model).__name__}). Return a keras.Model"
+        )
+    model.name = "features"
+    return model
+
+
+def _read_function(path: Path) -> Any:
+    if not path.is_file():
+        raise PipelineError(f"{path}: no such file. Correct architecture in params.yaml")
+    build = runpy.run_path(str(path)).get("build_features")
+    if not callable(build):
+        raise PipelineError(f"{path}: no function build_features. Define build_features(config)")
+    return build
 
 
 def build_classifier(config: ClassifierConfig) -> Any:
@@ -36,10 +51,10 @@ def build_classifier(config: ClassifierConfig) -> Any:
         probabilities, float32 [batch, n_outputs], each row of sum 1.
 
     Raises:
-        PipelineError: pooling leaves no pixels of the images.
+        PipelineError: the features do not fit the images, or see `build_features`.
     """
     shorter = min(config.image_height, config.image_width)
-    if shorter >> len(config.blocks) < 1:
+    if config.architecture == STANDARD and shorter >> len(config.blocks) < 1:
         raise PipelineError(
             f"{config.section}: {len(config.blocks)} blocks halve {shorter} pixels to nothing. "
             "Remove one from blocks, or raise image_height and image_width"
@@ -55,4 +70,11 @@ def build_classifier(config: ClassifierConfig) -> Any:
         keras.layers.Dropout(config.dense_dropout),
         keras.layers.Dense(config.n_outputs, activation="softmax", dtype="float32"),
     ]
-    return keras.Sequential(layers, name="classifier")
+    try:
+        return keras.Sequential(layers, name="classifier")
+    except (ValueError, TypeError, AttributeError) as error:  # Keras has no error of its own
+        reason = " ".join(str(error).split())
+        raise PipelineError(
+            f"{config.architecture}: the features do not fit images of {config.image_shape} "
+            f"({reason:.300}). Return one tensor of known size"
+        ) from error

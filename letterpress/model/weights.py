@@ -10,7 +10,7 @@ import numpy as np
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
-from letterpress.model.network import build_features
+from letterpress.model.network import build_classifier, build_features
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -34,6 +34,13 @@ def load_weights(model: Any, path: Path) -> None:
             f"{path}: not the weights of this {model.name} ({reason:.300}). "
             "Delete the file and run `dvc repro`"
         ) from error
+
+
+def load_classifier(config: ClassifierConfig, path: Path) -> Any:
+    """Builds the trained classifier of a config from its weights; see `load_weights`."""
+    classifier = build_classifier(config)
+    load_weights(classifier, path)
+    return classifier
 
 
 def load_features(features: Any, path: Path, config: ClassifierConfig) -> None:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
 from letterpress.core.params import read_params
@@ -21,7 +22,7 @@ from letterpress.new.plan import DVC_YAML, PARAMS, Texts, plan
 from letterpress.new.section import choose_params
 
 _TAKEN = ("digits", "letters")  # names for `predict` that are not sections of params.yaml
-_NETWORK = ("blocks", "dense_units")
+_NETWORK = ("architecture", "blocks", "dense_units")
 _MNIST = "data/mnist/features.weights.h5"
 
 
@@ -173,6 +174,8 @@ def _find_network(features: str) -> dict[str, Any]:
     own = params.get(Path(features).parent.name, {})
     default = ImagesConfig.model_fields
     found = {key: own.get(key, params.get(key, default[key].default)) for key in _NETWORK}
+    if found["architecture"] == STANDARD:  # not a file of the project if the library is installed
+        del found["architecture"]
     return {key: [*map(list, value)] if key == "blocks" else value for key, value in found.items()}
 
 

@@ -68,6 +68,7 @@ def _stages(name: str, params: dict[str, Any]) -> str:
         return flow("    deps:", [*data, f"stages/{stage}.py", *code])
 
     parent = [params["parent"]] if params["parent"] else []
+    own = [f"${{{name}.architecture}}"] if "architecture" in params else []
     shares = [key for key in params if key.endswith("_share")]
     keys = sorted(f"{name}.{key}" for key in (*_WRITE_PARAMS, *shares, "source"))
     return Template(template("stages.yaml")).substitute(
@@ -75,7 +76,11 @@ def _stages(name: str, params: dict[str, Any]) -> str:
         write_deps=deps([params["source"]], "write_images"),
         write_params=flow("    params:", keys),
         train_deps=deps(
-            [*parent, f"data/{name}/tfrecords"], "train_images", "evaluation", "model", "training"
+            [*parent, f"data/{name}/tfrecords", *own],
+            "train_images",
+            "evaluation",
+            "model",
+            "training",
         ),
     )
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from letterpress.core.config import ClassifierConfig
+from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.evaluation.calibration import MOST_NONE, Calibration
 from letterpress.prediction.forward import Classifier
@@ -47,6 +47,19 @@ class Answer(NamedTuple):
         return not self.is_none and self.guesses[0].probability >= least
 
 
+def open_classifier(config: ClassifierConfig, weights: Path) -> Any:
+    """Opens a trained classifier: in NumPy, or in Keras if its architecture is not the standard one.
+
+    Raises:
+        PipelineError: the weights are missing, damaged or do not fit the config.
+    """
+    if config.architecture == STANDARD:
+        return Classifier(config, weights)
+    from letterpress.model.weights import load_classifier  # imports TensorFlow
+
+    return load_classifier(config, weights)
+
+
 def classify(
     classifier: Any, images: Floats, config: ClassifierConfig, calibration: Calibration
 ) -> list[Answer]:
@@ -77,13 +90,13 @@ def classify_files(
     Raises:
         PipelineError: the weights are missing, damaged or do not fit the config.
     """
-    classifier: Classifier | None = None
+    classifier = None
     names = iter(names)
     while batch := list(islice(names, config.batch_size)):
         pictures = [read_images(name, config, each, read) for name in batch]
         images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
         if images and classifier is None:
-            classifier = Classifier(config, weights)
+            classifier = open_classifier(config, weights)
         answers = iter(
             classify(classifier, np.stack(images), config, calibration) if images else []
         )

@@ -1,6 +1,6 @@
 """The standard network in NumPy: predictions need not wait for TensorFlow's import.
 
-`model/network.py` defines the network; the tests compare the two.
+`model/` defines the network; the tests compare the two.
 """
 
 from pathlib import Path

@@ -11,7 +11,7 @@ from dvclive import Live
 from scmrepo.exceptions import SCMError
 from tqdm import tqdm
 
-from letterpress.core.config import ClassifierConfig
+from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras, tf
 from letterpress.model.network import build_classifier
@@ -60,6 +60,7 @@ def train(
             classifier = _untrained(config, features, _steps_per_epoch(config, records))
         inputs = [config, *map(Path, read_lengths(records / "train"))]
         inputs += [features] if config.pretrained_features else []
+        inputs += [Path(config.architecture)] if config.architecture != STANDARD else []
         state = Checkpoint(checkpoint, strategy, classifier, inputs)
         with _live(curves) if strategy.is_chief else nullcontext() as live:
             history = state.restore()
@@ -107,7 +108,8 @@ def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) ->
             f"{config.section}: freeze_features needs pretrained_features, otherwise the features "
             "stay random. Set both to true, or both to false"
         )
-    extractor.trainable = not config.freeze_features
+    if config.freeze_features:  # else the architecture may have frozen some layers itself
+        extractor.trainable = False
     classifier.compile(
         build_optimizer(config, n_steps * config.n_epochs),
         loss="sparse_categorical_crossentropy",

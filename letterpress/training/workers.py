@@ -66,7 +66,7 @@ class MultiWorkerStrategy(Strategy):
             )
 
     def prepare(self, model: Any) -> None:
-        for layer in [*model.layers, *model.get_layer("features").layers]:
+        for layer in _list_layers(model):
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.synchronized = True  # normalize by the whole batch
             elif isinstance(layer, keras.layers.Dropout) and layer.rate:
@@ -99,6 +99,14 @@ class MultiWorkerStrategy(Strategy):
                 f"{who or 'another worker'} of {self.n_workers}: ended or unreachable. Start all "
                 "workers again: training resumes after the last epoch that the chief saved"
             ) from error
+
+
+def _list_layers(model: Any) -> Iterator[Any]:
+    """Yields the layers of a model and of the models in it."""
+    for layer in model.layers:
+        yield layer
+        if isinstance(layer, keras.Model):
+            yield from _list_layers(layer)
 
 
 @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

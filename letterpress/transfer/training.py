@@ -108,7 +108,8 @@ def build_model(config: ClassifierConfig, start: str, features: Path) -> Any:
     extractor = model.get_layer("features")
     if start != "scratch":
         load_weights(extractor, features)
-    extractor.trainable = start != "frozen"
+    if start == "frozen":
+        extractor.trainable = False
     return model
 
 

@@ -13,8 +13,7 @@ from letterpress.conditions.pictures import CONDITIONS, draw_picture
 from letterpress.core.files import replacing
 from letterpress.core.tensorflow import tf
 from letterpress.evaluation.calibration import MOST_NONE, read_calibration
-from letterpress.model.network import build_classifier
-from letterpress.model.weights import load_weights
+from letterpress.model.weights import load_classifier
 from letterpress.prediction.picture import ink_size, open_picture, prepare_each
 from letterpress.web.tfjs import write_layers_model
 
@@ -56,8 +55,7 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
     golden.json has images and uncalibrated outputs: the page applies the calibration, as `classify`
     does. golden_pictures.json has picture files and the images that `predict` makes of them.
     """
-    classifier = build_classifier(config)
-    load_weights(classifier, weights)
+    classifier = load_classifier(config, weights)
     metadata = {
         "classes": config.class_names,
         "inkSize": ink_size(config),

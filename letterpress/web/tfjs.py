@@ -65,7 +65,10 @@ def write_layers_model(folder: Path, model: Any, metadata: Mapping[str, object])
 def _flatten(model: Any) -> Iterator[Any]:
     """Yields the layers used in inference, in order, including those of nested models."""
     if not isinstance(model, keras.Sequential):
-        raise PipelineError(f"{model.name}: not a keras.Sequential. Only a chain can be exported")
+        raise PipelineError(
+            f"{model.name}: not a chain of layers (got a {type(model).__name__}). TensorFlow.js needs "
+            "an architecture of keras.Sequential"
+        )
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             yield from _flatten(layer)

@@ -37,6 +37,7 @@ LIMITS: Limits = {
     "max_zoom": RATE,
     "max_shear": RATE,
     "blocks": ((((8,),), ((32, 32), (64,))), ((), ((),), ((0,),), ((32.0,),), ((8,) * 9,), 32)),
+    "architecture": (("own.py", "nets/deep.py"), ("own", "own:build", "", None)),
     "dense_units": COUNT,
     "feature_dropout": RATE,
     "dense_dropout": RATE,

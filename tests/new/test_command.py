@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
 from letterpress.new import command
 from letterpress.new.command import new
@@ -128,6 +129,16 @@ def test_data_in_the_project_are_used_where_they_are(clone: Repository, source: 
     assert stages["write_flowers"]["deps"][0] == "photos/of flowers"
     assert stages["train_flowers"]["deps"][0] == "data/flowers/tfrecords"
     assert not Path("data/flowers").exists()
+
+
+def test_a_child_has_the_architecture_of_its_parent(clone: Repository, source: Path) -> None:
+    text = Path("params.yaml").read_text("utf-8")
+    Path("params.yaml").write_text(text.replace(STANDARD, "own.py"), "utf-8")
+    new("flowers", source, "mnist")
+    values = yaml.safe_load(Path("params.yaml").read_text("utf-8"))["flowers"]
+    assert values["architecture"] == "own.py"
+    shutil.copy(ROOT / STANDARD, "own.py")
+    assert "own.py" in clone.run("dvc", "status", "train_flowers")
 
 
 @pytest.mark.long
