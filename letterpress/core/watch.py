@@ -5,6 +5,7 @@ other files by size, time and inode. Imports the standard library only, to work 
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -149,9 +150,13 @@ def _read_stage(name: str) -> dict[str, list[str]]:
     stages = read_params(Path("dvc.yaml")).get("stages", {})
     stage = stages.get(name, {})
     stage = stage.get("do", stage)
+
+    def fill(found: re.Match[str]) -> str:
+        return item if found[1] == "item" else str(_find(read_params(_PARAMS), found[1]))
+
     listed = {
         kind: [
-            text.replace("${item}", item)
+            re.sub(r"\$\{([\w.]+)\}", fill, text)
             for entry in stage.get(kind, [])
             for text in ([entry] if isinstance(entry, str) else entry)
         ]

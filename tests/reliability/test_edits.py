@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from letterpress.core.config import STANDARD
 from tests.conftest import ROOT
 from tests.core.test_files import contents
 from tests.test_pipeline import RUN_STAGES, STAGES, Repository, reproduced, status
@@ -149,6 +150,15 @@ def test_one_edit_suffices(repository: Repository, fail: Fail) -> None:
     ):
         edit_later(repository, path, old, new)
         assert re.match(f"error: {path}.*( changed while the stage ran|not readable)", fail(BUILD))
+
+
+def test_an_edit_of_an_architecture_of_ones_own_is_noticed(
+    repository: Repository, fail: Fail
+) -> None:
+    shutil.copy(repository.folder / STANDARD, repository.folder / "own.py")
+    set_param(repository.folder / "params.yaml", "architecture", "own.py")
+    edit_later(repository, "own.py", new=COMMENT)
+    assert fail("train_mnist").startswith("error: own.py changed while the stage ran")
 
 
 def test_the_next_run_uses_the_edit(repository: Repository) -> None:
