@@ -86,7 +86,7 @@ class ClassifierConfig(Params):
     """Fraction of a moving average kept per step: 0.9 converges in 50 steps, 0.99 in 500."""
 
     dtype_policy: Literal["float32", "mixed_bfloat16"] = "float32"
-    """Keras's dtype policy. mixed_bfloat16 keeps float32 weights; only some CPUs gain from it."""
+    """Keras's dtype policy. mixed_bfloat16 keeps float32 weights; only some processors gain."""
 
     pretrained_features: bool = False
     """Whether training starts from the parent pipeline's feature weights."""

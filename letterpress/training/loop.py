@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from dvclive import Live
 from scmrepo.exceptions import SCMError
 from tqdm import tqdm
@@ -184,9 +185,10 @@ def balanced_weights(records: Path, config: ClassifierConfig) -> Any:
 
     float32 [n_outputs]; 0 for a class without images.
     """
-    counts = tf.zeros(config.n_outputs, tf.int64)
-    for _, labels, _ in load_batches(records, config):
-        counts += tf.math.bincount(labels, minlength=config.n_outputs, dtype=tf.int64)
+    counts = np.zeros(config.n_outputs, np.int64)
+    for _, labels, _ in load_batches(records, config).as_numpy_iterator():
+        # Not by TensorFlow, whose bincount is not deterministic on a GPU.
+        counts += np.bincount(labels, minlength=config.n_outputs)
     counts = tf.cast(counts, tf.float32)
     n_classes = tf.math.count_nonzero(counts, dtype=tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(counts) / n_classes, counts)
