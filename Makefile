@@ -16,7 +16,7 @@ COMPILE := uv pip compile --quiet --universal --generate-hashes --no-strip-extra
 	--no-header --no-annotate pyproject.toml
 # What `make report` and `make compare` compare HEAD with.
 BASE ?= main
-# The number of seeds of `make seeds` and of `make compare`.
+# The number of seeds of `make seeds`, experiments of `make search`, and seeds of `make compare`.
 N ?= 5
 SEEDS ?= 5
 # What `make workers` trains, and with how many processes.
@@ -31,7 +31,7 @@ CASES ?= 20000
 MOMENTS ?= 20
 
 .DEFAULT_GOAL := help
-.PHONY: help repro metrics experiments report seeds compare smoke cards workers serve \
+.PHONY: help repro metrics experiments report seeds compare search smoke cards workers serve \
 	test test-long test-web test-distributed test-all fuzz chaos bench lint format \
 	verify verify-here lock audit notice install clean
 
@@ -60,6 +60,9 @@ seeds: $(VENV)/installed ## Train HEAD with several seeds, show mean and spread 
 
 compare: $(VENV)/installed ## Train BASE and HEAD with the same seeds (BASE=main SEEDS=5)
 	python -m tools.seeds $(SEEDS) --base $(BASE)
+
+search: $(VENV)/installed-dev ## Search params of the letters, on validation (N=30)
+	@python -m tools.search $(N)
 
 smoke: $(VENV)/installed ## Run the whole pipeline on a few images, in a minute
 	@python -m tools.smoke

@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
@@ -38,18 +38,30 @@ PAGE = Path("docs/seeds.md")
 Accuracies = dict[str, float]  # of one training, 0..1, by name
 
 
-def train(commit: str, seed: int) -> Accuracies:
-    """Runs the stage evaluate and all that it needs, with another seed of the training."""
-    name = f"seed-{seed}"
+def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, object]]) -> str:
+    """Runs the stage evaluate and all that it needs with the params that `choose` returns.
+
+    An experiment of that name and commit is not run again.
+
+    Returns:
+        The experiment's git reference.
+    """
     experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     if not git("for-each-ref", experiment):
+        changes = [f"--set-param={key}={value}" for key, value in choose().items()]
         with tempfile.TemporaryDirectory(prefix=f"letterpress-{name}-") as folder:
             clone(folder, commit)
             for command in (
-                ["dvc", "exp", "run", "--name", name, "--set-param", f"seed={seed}", "evaluate"],
+                ["dvc", "exp", "run", "--name", name, *changes, "evaluate"],
                 ["dvc", "exp", "push", "--quiet", "--no-cache", "origin", name],
             ):
                 subprocess.run(command, cwd=folder, check=True)
+    return experiment
+
+
+def train(commit: str, seed: int) -> Accuracies:
+    """Trains with another seed, or reads the results if that was done before."""
+    experiment = run_experiment(commit, f"seed-{seed}", lambda: {"seed": seed})
     metrics = {
         pipeline: json.loads(git("show", f"{experiment}:data/{pipeline}/metrics.json"))
         for pipeline, _ in NAMES.values()
