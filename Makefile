@@ -128,11 +128,12 @@ verify-here: $(VENV)/installed ## After make repro: evaluate again, compare with
 lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pyproject.toml
 	$(COMPILE) --upgrade --group build -o requirements.txt
 	$(COMPILE) --upgrade --group build --group ray -c requirements.txt -o requirements-ray.txt
+	$(COMPILE) --upgrade --group build --group cuda -c requirements.txt -o requirements-cuda.txt
 	$(COMPILE) --upgrade --group dev -c requirements-ray.txt -o requirements-dev.txt
 
 audit: $(VENV)/installed-dev ## Look for known vulnerabilities in the lock files (needs a network)
 	uv tool run pip-audit@2.10.1 --disable-pip --require-hashes --progress-spinner off \
-		-r requirements.txt -r requirements-ray.txt -r requirements-dev.txt $(OPTIONS)
+		-r requirements.txt -r requirements-ray.txt -r requirements-cuda.txt -r requirements-dev.txt $(OPTIONS)
 	cd web && npm audit --package-lock-only
 
 notice: $(VENV)/installed-dev ## Write the licences of the locked packages to NOTICE
