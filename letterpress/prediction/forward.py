@@ -4,13 +4,11 @@
 """
 
 from pathlib import Path
-from typing import Any
 
-import h5py
 import numpy as np
 
 from letterpress.core.config import ClassifierConfig
-from letterpress.core.errors import PipelineError
+from letterpress.core.weights import open_weights, read_arrays
 from letterpress.evaluation.calibration import Probabilities
 from letterpress.prediction.ink import Floats
 
@@ -113,31 +111,9 @@ def _list_shapes(config: ClassifierConfig) -> dict[str, Shape]:
 
 def _read(path: Path, expected: dict[str, Shape]) -> dict[str, Floats]:
     """Reads the arrays of these names and shapes, and no others, in this order."""
-    if not path.is_file():
-        raise PipelineError(f"{path}: missing. Run `dvc repro`, or `dvc pull` if there is a remote")
-    try:
-        with h5py.File(path) as file:
-            names: list[str] = []
-            file.visit(names.append)  # links to other files are left out
-            found = {name: file[name] for name in names if isinstance(file[name], h5py.Dataset)}
-            for name in sorted(found.keys() | expected.keys()):  # before any array is read
-                _check(name, found.get(name), expected.get(name))
-            arrays = {name: np.asarray(found[name]) for name in expected}
-        for name, array in arrays.items():
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} has NaN or infinite values")
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        reason = " ".join(str(error).split())
-        raise PipelineError(
-            f"{path}: not the weights of this classifier ({reason:.300}). "
-            "Delete the file and run `dvc repro`"
-        ) from error
-    return arrays
-
-
-def _check(name: str, array: Any, expected: Shape | None) -> None:
-    shape = None if array is None else array.shape
-    if shape != expected:
-        raise ValueError(f"{name} has shape {shape}, expected {expected}")
-    if array.dtype != np.float32:
-        raise ValueError(f"{name} has dtype {array.dtype}, expected float32")
+    with open_weights(path, "classifier") as found:
+        for name in sorted(found.keys() | expected.keys()):  # before any array is read
+            shape = found[name].shape if name in found else None
+            if shape != expected.get(name):
+                raise ValueError(f"{name} has shape {shape}, expected {expected.get(name)}")
+        return read_arrays({name: found[name] for name in expected})
