@@ -64,7 +64,9 @@ def classify_split(classifier: Any, config: ClassifierConfig, records: Path) -> 
             names = (filename.decode() for filename in filenames)
             rows += zip(names, map(int, labels), probabilities, strict=True)
     if not rows:
-        raise PipelineError(f"{records}: no records. Delete the folder and run `dvc repro`")
+        raise PipelineError(
+            f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
+        )
     filenames, labels, probabilities = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
     return Classified(list(filenames), np.array(labels), np.stack(probabilities))
 

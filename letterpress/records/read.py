@@ -43,7 +43,9 @@ def stream_batches(records: Path, config: ClassifierConfig) -> Any:
     """
     lengths = {path: length for path, length in read_lengths(records).items() if length}
     if not lengths:
-        raise PipelineError(f"{records}: no records. Delete the folder and run `dvc repro`")
+        raise PipelineError(
+            f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
+        )
     buffer = -(-config.shuffle_buffer // len(lengths))  # of each shard, rounded up
 
     def read_shuffled(index: Any, shard: Any) -> Any:

@@ -78,7 +78,7 @@ class Checkpoint:
         if self._path:
             arrays: dict[str, Any] = {str(i): np.asarray(v) for i, v in enumerate(self._variables)}
             arrays |= {f"best{index}": weight for index, weight in enumerate(self.best)}
-            text = json.dumps(history)
+            text = json.dumps(history, allow_nan=False)
             with replacing(self._path) as path:
                 np.savez(path, history=text, fingerprint=self._fingerprint, **arrays)
 

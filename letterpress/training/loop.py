@@ -56,7 +56,7 @@ def train(
     strategy = join_workers(config.batch_size)
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    with reading(records), strategy.reporting_lost_workers():
+    with strategy.reporting_lost_workers():
         with strategy.distribution.scope():
             classifier = _untrained(config, features, _steps_per_epoch(config, records))
         inputs = [config, *map(Path, read_lengths(records / "train"))]
@@ -69,12 +69,12 @@ def train(
             for logs in history:
                 _log(live, logs)
             for logs in _epochs(classifier, config, records, strategy, history):
-                _log(live, logs)
-                if not math.isfinite(logs["loss"]):
+                if odd := [key for key, value in logs.items() if not math.isfinite(value)]:
                     raise PipelineError(
-                        f"{config.section}: training diverged (loss is {logs['loss']}). "
-                        "Lower learning_rate"
+                        f"{config.section}: training diverged ({odd[0].replace('_', ' ')} is "
+                        f"{logs[odd[0]]}). Lower learning_rate"
                     )
+                _log(live, logs)
                 history.append(logs)
                 if config.keep == "best" and _best_epoch(history) == len(history):
                     state.best = classifier.get_weights()
@@ -165,14 +165,19 @@ def _epochs(
         classifier.reset_metrics()
         title = f"Epoch {epoch}/{config.n_epochs}"
         hidden = None if strategy.is_chief else True  # None hides it unless a terminal shows it
-        with tqdm(desc=title, total=n_steps, leave=False, unit=" steps", disable=hidden) as bar:
+        with (
+            reading(records / "train"),
+            strategy.reporting_lost_workers(),  # before `reading` takes it for damage
+            tqdm(desc=title, total=n_steps, leave=False, unit=" steps", disable=hidden) as bar,
+        ):
             for start in range(0, n_steps, STEPS_PER_CALL):
                 n = min(STEPS_PER_CALL, n_steps - start)
                 run_steps(batches, tf.constant(n))
                 bar.update(n)
         logs = {name: float(value) for name, value in measure().items()}
         if validation is not None:
-            accuracy, loss = map(float, validate())
+            with reading(records / "validation"), strategy.reporting_lost_workers():
+                accuracy, loss = map(float, validate())
             logs |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if strategy.is_chief:
             shown = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in logs.items()]
@@ -186,21 +191,22 @@ def balanced_weights(records: Path, config: ClassifierConfig) -> Any:
     float32 [n_outputs]; 0 for a class without images.
     """
     counts = np.zeros(config.n_outputs, np.int64)
-    for _, labels, _ in load_batches(records, config).as_numpy_iterator():
-        # Not by TensorFlow, whose bincount is not deterministic on a GPU.
-        counts += np.bincount(labels, minlength=config.n_outputs)
+    with reading(records):
+        for _, labels, _ in load_batches(records, config).as_numpy_iterator():
+            # Not by TensorFlow, whose bincount is not deterministic on a GPU.
+            counts += np.bincount(labels, minlength=config.n_outputs)
     counts = tf.cast(counts, tf.float32)
     n_classes = tf.math.count_nonzero(counts, dtype=tf.float32)
     return tf.math.divide_no_nan(tf.reduce_sum(counts) / n_classes, counts)
 
 
 def _load_validation(records: Path, config: ClassifierConfig) -> Any:
-    """Loads the validation split; None if there is none and the config needs none."""
-    if records.exists():
+    """Loads the validation split; None if it has no images and the config needs none."""
+    if records.exists() and any(read_lengths(records).values()):
         return load_batches(records, config).cache()
     if config.keep == "best" or config.patience:
         raise PipelineError(
-            f"{records}: missing, but keep is best or patience is above 0. Write a validation "
+            f"{records}: no images, but keep is best or patience is above 0. Write a validation "
             "split, or set keep: last and patience: 0"
         )
     return None

@@ -25,6 +25,7 @@ from stages import train_mnist
 from tests.conftest import copy_project
 from tests.core.test_files import contents
 from tests.model.test_weights import bits
+from tests.records.test_records import only_shard
 from tests.trained import Trained
 
 STILL: dict[str, Any] = {f"max_{name}": 0.0 for name in ("rotation", "shift", "zoom", "shear")}
@@ -78,7 +79,7 @@ def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> 
         ("Set mnist.pretrained_features to false", child, trained.records, None),
         ("not the weights of this features", child, trained.records, trained.weights),
         ("missing.train.lengths.json", {}, tmp_path / "missing", None),
-        ("validation: missing, but keep is best", {"keep": "best"}, tmp_path / "alone", None),
+        ("validation: no images, but keep is best", {"keep": "best"}, tmp_path / "alone", None),
         ("or patience is above 0", {"patience": 1}, tmp_path / "alone", None),
     ]
     for message, change, records, features in refused:
@@ -124,10 +125,37 @@ def test_the_best_epoch_is_kept_also_after_a_resume_and_patience_ends_the_traini
 def test_a_training_that_diverges_is_refused(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overflowing = keras.optimizers.SGD(1e30)
-    monkeypatch.setattr("letterpress.training.loop.build_optimizer", lambda *_: overflowing)
-    with pytest.raises(PipelineError, match=r"mnist: training diverged \(loss is (nan|inf)\)"):
-        train(trained.config, trained.records, tmp_path / "curves")
+    def overflowing(*_: object) -> Any:
+        return keras.optimizers.SGD(1e30)
+
+    monkeypatch.setattr("letterpress.training.loop.build_optimizer", overflowing)
+    # With one step per epoch, the loss is that before the step: only validation shows the end.
+    for batch_size, name in ((26, "loss"), (trained.config.n_train_samples, "validation loss")):
+        config = trained.config.replace(batch_size=batch_size)
+        reason = rf"mnist: training diverged \({name} is (nan|inf)\)"
+        with pytest.raises(PipelineError, match=reason):
+            train(config, trained.records, tmp_path / "curves")
+        assert contents(tmp_path / "curves") == {"metrics.json": b"{}\n"}
+
+
+def test_damaged_records_are_reported_with_their_split(trained: Trained, tmp_path: Path) -> None:
+    for split in ("train", "validation"):
+        records = shutil.copytree(trained.records, tmp_path / split)
+        only_shard(records / split).write_bytes(b"<!DOCTYPE html>")
+        with pytest.raises(PipelineError, match=f"^{records / split}: the records are damaged"):
+            train(trained.config, records, tmp_path / "curves")
+
+
+def test_a_validation_split_without_images_is_like_none(trained: Trained, tmp_path: Path) -> None:
+    records = shutil.copytree(trained.records, tmp_path / "records")
+    write_splits(tmp_path / "data", {"validation": []}, trained.config)
+    shutil.copytree(tmp_path / "data/validation", records / "validation", dirs_exist_ok=True)
+    train(trained.config, records, tmp_path / "curves")
+    assert json.loads((tmp_path / "curves/metrics.json").read_text()).keys() == {
+        "accuracy",
+        "loss",
+        "step",
+    }
 
 
 def test_a_git_repository_without_a_commit_is_refused(
