@@ -11,6 +11,9 @@ import numpy.typing as npt
 
 from letterpress.core.errors import PipelineError
 
+_LARGEST = 1e6
+"""Trained weights are far smaller. Larger ones overflow to NaN, which TensorFlow may turn into 0."""
+
 
 @contextmanager
 def open_weights(path: Path, model: str) -> Iterator[dict[str, Any]]:
@@ -39,7 +42,7 @@ def read_arrays(arrays: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]
     """Reads arrays of an open file. Check their shapes first.
 
     Raises:
-        ValueError: an array is not finite float32 numbers, or not stored as Keras stores it.
+        ValueError: an array is not float32 numbers up to _LARGEST, or not stored as Keras does.
     """
     values = {}
     for name, array in arrays.items():
@@ -48,6 +51,6 @@ def read_arrays(arrays: Mapping[str, Any]) -> dict[str, npt.NDArray[np.float32]]
         if array.chunks or array.external or array.is_virtual:  # a bomb, or another file's bytes
             raise ValueError(f"{name} is stored in chunks or in another file")
         values[name] = array[...]
-        if not np.isfinite(values[name]).all():
-            raise ValueError(f"{name} has NaN or infinite values")
+        if not (np.abs(values[name]) <= _LARGEST).all():  # NaN too
+            raise ValueError(f"{name} has NaN, infinite or huge values")
     return values

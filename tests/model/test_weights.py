@@ -19,6 +19,14 @@ def bits(model: Any) -> list[bytes]:
     return [weights.tobytes() for weights in model.get_weights()]
 
 
+def overflow(classifier: Any, path: Path) -> Path:
+    """Saves weights each of which is accepted, but which together overflow."""
+    for weight in classifier.weights:
+        weight.assign(np.full(weight.shape, 0 if "variance" in weight.path else 9e5))
+    classifier.save_weights(path)
+    return path
+
+
 def test_saved_weights_load_bit_by_bit(tmp_path: Path) -> None:
     saved, loaded = build_classifier(CONFIG), build_classifier(CONFIG)
     saved.save_weights(tmp_path / "a.weights.h5")
@@ -80,6 +88,7 @@ def test_weights_that_are_not_finite_and_other_arrays_are_refused(tmp_path: Path
         (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.nan, "f4")), "NaN"),
         (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.inf, "f4")), "inf"),
         (lambda file: file.create_dataset("x", (1 << 50,), "f4", chunks=(1,)), "x has shape"),
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, 3e38, "f4")), "huge"),
         (lambda file: file.pop("layers/conv2d"), "no array has shape"),
         (lambda file: store(file, chunks=(32,), compression=1), "stored in chunks or in another"),
         (lambda file: store(file, external="/dev/zero"), "stored in chunks or in another file"),

@@ -52,7 +52,7 @@ def fill(name: str, value: float) -> Callable[[Any], object]:
 DENSE = "layers/dense_1/vars/1"
 EDITS: list[tuple[Callable[[Any], object], str]] = [
     (fill(DENSE, np.nan), "dense_1/vars/1 has NaN"),
-    (fill("layers/sequential/layers/conv2d/vars/0", np.inf), "conv2d/vars/0 has NaN or inf"),
+    (fill("layers/sequential/layers/conv2d/vars/0", np.inf), "conv2d/vars/0 has NaN, inf"),
     (lambda file: file.create_dataset("x", (1 << 50,), "f4", chunks=(1,)), "x has shape"),
     (lambda file: file.pop("layers/dense_1"), "dense_1/vars/0 has shape None, expected"),
     (lambda file: file.move("layers/dense_1", "layers/other"), "dense_1/vars/0 has shape None"),
