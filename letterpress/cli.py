@@ -111,7 +111,8 @@ def _as_text(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
 def _as_json(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
     guesses = [{"class": guess, "probability": round(p, 6)} for guess, p in answer.guesses[:3]]
     sure, none = answer.is_sure(arguments.sure), round(answer.none, 6)
-    return json.dumps({"file": name, "sure": sure, "none": none, "guesses": guesses})
+    entry = {"file": name, "sure": sure, "none": none, "guesses": guesses}
+    return json.dumps(entry, allow_nan=False)
 
 
 def _count_by_ending(left_out: Sequence[str]) -> str:

@@ -78,7 +78,7 @@ def start_worker(index: int, addresses: list[str], command: list[str]) -> subpro
     environment = {
         "TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // len(addresses))),
         **os.environ,
-        "TF_CONFIG": json.dumps(cluster),
+        "TF_CONFIG": json.dumps(cluster, allow_nan=False),
     }
     return subprocess.Popen(
         command,

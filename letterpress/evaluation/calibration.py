@@ -5,7 +5,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Le
 from pydantic import TypeAdapter
 
 from letterpress.core.errors import PipelineError
@@ -25,8 +25,8 @@ MOST_NONE = 0.5
 class Calibration(NamedTuple):
     """What turns a classifier's outputs into answers. It is fitted on the validation split."""
 
-    temperature: Annotated[float, Gt(0), Le(100)] = 1.0
-    """The logits are divided by it (Guo, Pleiss, Sun and Weinberger 2017)."""
+    temperature: Annotated[float, Ge(0.05), Le(20)] = 1.0
+    """The logits are divided by it (Guo, Pleiss, Sun and Weinberger 2017). See `fit_temperature`."""
     sure: Annotated[float, Ge(0), Le(1)] = MOST_SURE
     """The probability from which a guess is sure. A sure guess can still be wrong."""
 
@@ -42,6 +42,15 @@ class Calibration(NamedTuple):
         classes, none = probabilities[:, :n_classes], probabilities[:, n_classes:]
         is_none = none.sum(axis=1) > MOST_NONE
         return np.asarray((classes.max(axis=1) >= self.sure) & ~is_none)
+
+
+def check_finite(probabilities: Probabilities, weights: Path) -> None:
+    """Raises a PipelineError if the outputs of these weights are NaN, as sums of huge ones are."""
+    if not np.isfinite(probabilities).all():
+        raise PipelineError(
+            f"{weights}: expected finite probabilities (got NaN: the weights are too large). "
+            "Train again with a lower learning_rate, or delete the file and run `dvc repro`"
+        )
 
 
 _CALIBRATION = TypeAdapter(Calibration)

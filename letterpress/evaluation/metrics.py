@@ -15,6 +15,7 @@ from letterpress.core.tensorflow import tf
 from letterpress.evaluation.calibration import (
     Calibration,
     Probabilities,
+    check_finite,
     fit_calibration,
     write_calibration,
 )
@@ -200,6 +201,8 @@ def evaluate_splits(
     """
     classifier = load_classifier(config, weights)
     classified = {split: classify_split(classifier, config, records / split) for split in splits}
+    for split in classified.values():
+        check_finite(split.probabilities, weights)
     calibration = Calibration()
     if "validation" in classified:
         _, labels, probabilities = classified["validation"]

@@ -9,7 +9,7 @@ import numpy as np
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.weights import open_weights, read_arrays
-from letterpress.evaluation.calibration import Probabilities
+from letterpress.evaluation.calibration import Probabilities, check_finite
 from letterpress.prediction.ink import Floats
 
 Shape = tuple[int, ...]
@@ -26,16 +26,20 @@ class Classifier:
 
     Raises:
         PipelineError: the file is missing or damaged, its arrays are not exactly those of the
-            network, or they are not finite float32 numbers.
+            network, or they are not finite float32 numbers; or, when predicting, so large that a
+            probability would be NaN.
     """
 
     def __init__(self, config: ClassifierConfig, weights: Path) -> None:
-        self._blocks = config.blocks
+        self._path, self._blocks = weights, config.blocks
         self._weights = _read(weights, _list_shapes(config))
 
     def predict_on_batch(self, images: Floats) -> Probabilities:
         """Returns the probabilities [batch, n_outputs] of images, float32 0..1 [batch, h, w, c]."""
-        return np.stack([self._classify(image) for image in images])
+        with np.errstate(all="ignore"):  # no warnings: the outputs are checked
+            probabilities = np.stack([self._classify(image) for image in images])
+        check_finite(probabilities, self._path)
+        return probabilities
 
     def _classify(self, values: Floats) -> Floats:
         """Returns the probabilities [n_outputs] of an image [h, w, c]."""

@@ -12,7 +12,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.conditions.pictures import CONDITIONS, draw_picture
 from letterpress.core.files import replacing
 from letterpress.core.tensorflow import tf
-from letterpress.evaluation.calibration import MOST_NONE, read_calibration
+from letterpress.evaluation.calibration import MOST_NONE, check_finite, read_calibration
 from letterpress.model.weights import load_classifier
 from letterpress.prediction.picture import ink_size, open_picture, prepare_each
 from letterpress.web.tfjs import write_layers_model
@@ -66,6 +66,7 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
     images = draw_golden(config)
     tf.config.experimental.enable_op_determinism()
     probabilities = classifier.predict_on_batch(images.astype(np.float32) / 255)
+    check_finite(probabilities, weights)
     golden = {
         "images": images.reshape(len(images), -1).tolist(),
         "probabilities": [[round(float(p), 7) for p in row] for row in probabilities],
@@ -75,5 +76,6 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
         write_layers_model(folder, classifier, metadata)
         pictures = draw_golden_pictures(config)
         for name, values in (("golden", golden), ("golden_pictures", pictures)):
-            (folder / f"{name}.json").write_text(json.dumps(values) + "\n", encoding="utf-8")
+            text = json.dumps(values, allow_nan=False)
+            (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     print(f"{target}: letters classifier for TensorFlow.js")

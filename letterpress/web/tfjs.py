@@ -59,7 +59,8 @@ def write_layers_model(folder: Path, model: Any, metadata: Mapping[str, object])
         "userDefinedMetadata": metadata,
     }
     (folder / "weights.bin").write_bytes(weights)
-    (folder / "model.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(description, indent=1, allow_nan=False)
+    (folder / "model.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _flatten(model: Any) -> Iterator[Any]:

@@ -25,6 +25,7 @@ from letterpress.model.network import build_classifier
 from letterpress.records.read import load_batches
 from letterpress.records.write import run_here, write_shards, write_splits
 from tests.core.test_files import contents
+from tests.model.test_weights import overflow
 from tests.trained import Trained
 
 Result = tuple[dict[str, float], list[Prediction]]
@@ -115,9 +116,11 @@ def test_an_evaluation_that_fails_writes_nothing(trained: Trained, tmp_path: Pat
     classifier = build_classifier(trained.config)
     classifier.weights[0].assign(np.full_like(classifier.weights[0], np.nan))
     classifier.save_weights(nan := tmp_path / "nan.weights.h5")
+    huge = overflow(classifier, tmp_path / "huge.weights.h5")
     for config, weights, message in [
         (trained.config, trained.features, r"features\.weights\.h5: not the weights"),
         (trained.config, nan, r"nan\.weights\.h5: .*has NaN"),
+        (trained.config, huge, r"huge\.weights\.h5: expected finite probabilities"),
         (trained.config, trained.weights, "missing: no records|No such file"),
     ]:
         splits = ("train", "missing" if weights == trained.weights else "test")
@@ -196,7 +199,7 @@ def test_a_calibration_makes_probabilities_true_and_most_guesses_sure(tmp_path: 
     assert calibration.temperature == pytest.approx(2.5, rel=0.05)
     best = calibration.apply(np.asarray(powers, np.float32)).max(axis=1)
     assert np.mean(best >= calibration.sure) == pytest.approx(0.9, abs=0.01)
-    for content in ("", '{"temperature": 0, "sure": 1}'):
+    for content in ("", '{"temperature": 0.001, "sure": 1}', '{"temperature": NaN, "sure": 1}'):
         (tmp_path / "c.json").write_text(content)
         with pytest.raises(PipelineError, match=r"c\.json: damaged"):
             read_calibration(tmp_path / "c.json")

@@ -20,6 +20,7 @@ from letterpress.model.network import build_classifier
 from letterpress.prediction.classify import Answer, Guess, classify
 from letterpress.prediction.picture import open_picture, prepare
 from tests.conftest import ROOT
+from tests.model.test_weights import overflow
 
 Predict = Callable[..., tuple[list[str], list[str], Any]]
 WEIGHTS = Path("data/ascii_letter/classifier.weights.h5")
@@ -130,6 +131,14 @@ def test_several_characters_are_refused_or_classified_one_by_one(predict: Predic
     assert [entry["file"] for entry in entries] == ["two.png", "two.png", "one.png"]
     assert (err, code) == ([], 0)
     assert entries[1]["guesses"] != entries[0]["guesses"]
+
+
+def test_weights_that_overflow_are_refused(predict: Predict, classifier: Any) -> None:
+    draw("a.png")
+    overflow(classifier, WEIGHTS)
+    out, (error,), code = predict("a.png", "--json")
+    assert (out, code) == ([], 1)
+    assert error.startswith(f"error: {WEIGHTS}: expected finite probabilities (got NaN")
 
 
 def test_json_lines_are_in_order_over_several_batches(predict: Predict) -> None:

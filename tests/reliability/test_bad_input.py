@@ -152,6 +152,16 @@ def test_bad_weights_are_refused(refuse: Callable[..., None]) -> None:
     assert not Path("stolen").exists()
 
 
+def test_no_json_has_nan_or_infinity() -> None:
+    files = [
+        path
+        for folder in ("letterpress", "stages", "tools")
+        for path in Path(ROOT, folder).rglob("*.py")
+    ]
+    code = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert code.count("json.dump") == code.count("allow_nan=False)") > 5
+
+
 def test_nothing_is_unpickled() -> None:
     """Except by jobs/ray.py, which exchanges functions with a cluster of the user's own."""
     files = [path for path in ROOT.glob("letterpress/**/*.py") if path.name != "ray.py"]

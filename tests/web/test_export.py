@@ -12,6 +12,7 @@ from letterpress.core.tensorflow import keras
 from letterpress.model.network import build_classifier
 from letterpress.web.export import draw_golden, export
 from letterpress.web.tfjs import write_layers_model
+from tests.model.test_weights import overflow
 from tests.web.conftest import CONFIG
 
 
@@ -27,8 +28,8 @@ def test_golden_examples_are_26_letters_with_keras_probabilities(random_model: P
     np.testing.assert_allclose(golden["probabilities"], expected, atol=1e-6)
 
 
-def test_the_same_weights_give_the_same_bytes_and_missing_ones_change_nothing(
-    random_model: Path,
+def test_the_same_weights_give_the_same_bytes_and_bad_ones_change_nothing(
+    random_model: Path, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in random_model.iterdir()}
     assert {path.name for path in before} == {
@@ -39,6 +40,9 @@ def test_the_same_weights_give_the_same_bytes_and_missing_ones_change_nothing(
     }
     weights, calibration = (random_model.with_suffix(end) for end in (".weights.h5", ".json"))
     export(CONFIG, weights, calibration, random_model)
+    huge = overflow(build_classifier(CONFIG), tmp_path / "huge.weights.h5")
+    with pytest.raises(PipelineError, match="expected finite probabilities"):
+        export(CONFIG, huge, calibration, random_model)
     with pytest.raises(PipelineError, match="missing"):
         export(CONFIG, Path("no.weights.h5"), calibration, random_model)
     with pytest.raises(PipelineError, match="no such file"):

@@ -167,7 +167,7 @@ def _chart(before: list[float] | None, after: list[float] | None) -> str:
     axis = f'"epoch" 1 --> {max(lengths)}' if len(lengths) == 1 else '"% of training" 0 --> 100'
     palette = ", ".join(code for _, _, code, _ in drawn)
     theme = {"themeVariables": {"xyChart": {"plotColorPalette": palette}}}
-    lines = [f"```mermaid\n%%{{init: {json.dumps(theme)}}}%%", "xychart-beta"]
+    lines = [f"```mermaid\n%%{{init: {json.dumps(theme, allow_nan=False)}}}%%", "xychart-beta"]
     lines += [f"  x-axis {axis}", '  y-axis "loss"']
     lines += [f"  line [{', '.join(f'{loss:.4g}' for loss in losses)}]" for *_, losses in drawn]
     return "\n".join([f"{legend}\n", *lines, "```"])
