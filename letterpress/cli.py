@@ -3,14 +3,13 @@
 import argparse
 import io
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from letterpress.core.errors import PipelineError, run
+from letterpress.core.errors import PipelineError, escape, run
 from letterpress.core.interrupts import prepare
 
 if TYPE_CHECKING:
@@ -51,6 +50,8 @@ def _main() -> None:
     add("--parent", help=about)
     add("--dry-run", action="store_true", help="print what would change, and change nothing")
     arguments = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     arguments.command(arguments)
 
 
@@ -78,20 +79,18 @@ def _predict(arguments: argparse.Namespace) -> None:
     classifier = load(arguments.pipeline)
     if arguments.sure is None:
         arguments.sure = classifier.calibration.sure
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     show = _as_json if arguments.json else _as_text
     files, left_out = list_files(arguments.files)
     any_failed = False
     for name, result in classifier.predict_files(files, arguments.each):
         if isinstance(result, PipelineError):
-            print(_escape(f"error: {result}"), file=sys.stderr)
+            print(escape(f"error: {result}"), file=sys.stderr)
             any_failed = True
         else:
             for answer in result:
                 print(show(name, answer, arguments), flush=True)
     if left_out:
-        print(_escape(_count_by_ending(left_out)), file=sys.stderr)
+        print(escape(_count_by_ending(left_out)), file=sys.stderr)
     if any_failed:
         sys.exit(1)
 
@@ -100,12 +99,12 @@ def _as_text(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
     # No classifier is 100.0% certain, and alternatives below 1% do not matter.
     if answer.is_none:
         kind = arguments.pipeline.removesuffix("s")
-        return f"{_escape(name)}: none {min(answer.none, 0.999):.1%} (not a {kind})"
+        return escape(f"{name}: none {min(answer.none, 0.999):.1%} (not a {kind})")
     likely = [(guess, min(p, 0.999)) for guess, p in answer.guesses[:3] if p >= 0.01]
     first, *others = [f"{guess} {p:.1%}" for guess, p in likely]
     doubt = "" if answer.is_sure(arguments.sure) else ", not sure"
     alternatives = f" (or {', '.join(others)})" if others else ""
-    return f"{_escape(name)}: {first}{doubt}{alternatives}"
+    return escape(f"{name}: {first}{doubt}{alternatives}")
 
 
 def _as_json(name: str, answer: "Answer", arguments: argparse.Namespace) -> str:
@@ -120,9 +119,3 @@ def _count_by_ending(left_out: Sequence[str]) -> str:
     kinds = ", ".join(f"{n} {ending}" for ending, n in endings.most_common(5))
     remedy = ". Convert HEIC to JPEG" if {".heic", ".heif"} & endings.keys() else ""
     return f"files left out: {len(left_out)}, not in a picture format ({kinds}){remedy}"
-
-
-def _escape(text: str) -> str:
-    r"""Replaces control characters, line breaks and undecodable bytes: \x1b, \n, \udcff."""
-    unsafe = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
-    return re.sub(unsafe, lambda match: match[0].encode("unicode_escape").decode(), text)

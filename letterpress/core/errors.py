@@ -1,6 +1,7 @@
 """Runs a stage: one instance at a time; expected errors print one line and exit with code 1."""
 
 import inspect
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -14,6 +15,12 @@ from letterpress.core.watch import check_inputs, watch_inputs
 
 class PipelineError(Exception):
     """An expected error, such as a bad file. Its message is one line: WHERE: WHAT (got X). FIX."""
+
+
+def escape(text: str) -> str:
+    r"""Replaces control characters, line breaks and undecodable bytes: \x1b, \n, \udcff."""
+    unsafe = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+    return re.sub(unsafe, lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def run(main: Callable[..., None], *arguments: str, alone: bool = True) -> None:
@@ -40,7 +47,7 @@ def run(main: Callable[..., None], *arguments: str, alone: bool = True) -> None:
         message = str(error)
         if isinstance(error, FileNotFoundError) and error.filename:
             message = f"{error.filename}: no such file. Run `dvc repro`, or `dvc pull` if there is a remote"
-        print(f"error: {message}", file=sys.stderr)
+        print("error:", "\n".join(map(escape, message.split("\n"))), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -21,6 +21,7 @@ def test_expected_errors_are_one_line_and_an_exit_code(capsys: pytest.CaptureFix
     for error, code, line in (
         (PipelineError("params.yaml: seed is missing"), 1, "error: params.yaml: seed is missing\n"),
         (PermissionError(13, "Denied", "data/x"), 1, "error: [Errno 13] Denied: 'data/x'\n"),
+        (PipelineError("a\x1b[31m\udcff: bad:\n  b"), 1, "error: a\\x1b[31m\\udcff: bad:\n  b\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
     ):
 
