@@ -92,20 +92,20 @@ def _endings() -> set[str]:
 def open_files(source: Path) -> Iterator[Iterator[File]]:
     """Yields the files of a folder in a fixed random order, or of a tar or zip file in its own.
 
-    Files of the system, links and odd names are skipped.
+    Files of the system are skipped.
 
     Raises:
         FileNotFoundError: there is nothing.
-        PipelineError: the tar or zip file is damaged, encrypted or a bomb. A damaged member of a zip
-            file is only noticed when it is read.
+        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or a name has control
+            characters or is not UTF-8. Reading a file raises one for a link and a damaged member.
     """
     if source.is_dir():
-        yield _filtered(_walk(source))
+        yield _filtered(source, _walk(source))
     elif zipfile.is_zipfile(source):
         with _reporting(source):
             archive = zipfile.ZipFile(source)
         with archive:
-            yield _filtered(_unzip(source, archive))
+            yield _filtered(source, _unzip(source, archive))
     else:
         with source.open("rb") as file:
             if file.read(4) == _ZSTD:
@@ -114,35 +114,53 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
                 )
         with open_tar(source) as tar:
             yield _filtered(
-                (name, partial(tar.content, member))
-                for member, name in tar.files()
-                if member.isreg()
+                source,
+                (
+                    (
+                        name,
+                        partial(tar.content, member) if member.isreg() else partial(_refuse, name),
+                    )
+                    for member, name in tar.files()
+                ),
             )
 
 
-def _filtered(files: Iterable[File]) -> Iterator[File]:
+def _filtered(source: Path, files: Iterable[File]) -> Iterator[File]:
     for name, read in files:
         name = normalize("NFC", name)
-        if not is_system_file(name) and not FORBIDDEN.search(name):
-            yield name, read
+        if is_system_file(name):
+            continue
+        if FORBIDDEN.search(name):
+            raise PipelineError(
+                f"{source}: {name!r} has a control character or is not UTF-8. Rename it"
+            )
+        yield name, read
+
+
+def _refuse(name: str) -> bytes:
+    raise PipelineError(f"{name}: a link, or not a file. Replace it by the file itself")
 
 
 def _walk(folder: Path) -> Iterator[File]:
     """Mixes the classes, as training shuffles no more than config.shuffle_buffer images at once."""
     names = [
         Path(os.path.relpath(path, folder), name).as_posix()
-        for path, _, names in os.walk(folder)
-        for name in names
+        for path, folders, names in os.walk(folder)
+        for name in [*names, *(n for n in folders if Path(path, n).is_symlink())]
     ]
     for name in sorted(names, key=lambda name: digest(os.fsencode(name))):
         yield name, partial(_read_file, folder / name)
 
 
 def _read_file(path: Path) -> bytes:
-    size = path.stat().st_size
-    if size > MOST_BYTES:
+    if not path.is_file():  # reading a pipe or a device might never end
+        return _refuse(str(path))
+    if path.stat().st_size > MOST_BYTES:
         raise PipelineError(f"{path}: larger than {MOST_BYTES} bytes. Remove it")
-    return path.read_bytes()
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PipelineError(f"{path}: {error.strerror}. Make it readable") from error
 
 
 def _unzip(source: Path, archive: zipfile.ZipFile) -> Iterator[File]:
@@ -153,8 +171,11 @@ def _unzip(source: Path, archive: zipfile.ZipFile) -> Iterator[File]:
             raise PipelineError(f"{source}: expands to more than {end} bytes. Unpack it yourself")
         if member.flag_bits & _ENCRYPTED:
             raise PipelineError(f"{source}: encrypted. Unpack it, and name the folder")
-        if member.filename[-1:] != "/" and not stat.S_ISLNK(member.external_attr >> 16):
-            yield member.filename.replace("\\", "/"), partial(_read_member, source, archive, member)
+        name = member.filename.replace("\\", "/")
+        if stat.S_ISLNK(member.external_attr >> 16):
+            yield name, partial(_refuse, name)
+        elif not name.endswith("/"):
+            yield name, partial(_read_member, source, archive, member)
 
 
 def _read_member(source: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:

@@ -51,7 +51,7 @@ def look(source: Path) -> Findings:
         FileNotFoundError: there is nothing at `source`.
         PipelineError: it is damaged, or the images are not in at least two class folders.
     """
-    if not source.exists():
+    if not (source.is_dir() or source.is_file()):
         raise PipelineError(f"{source}: no such file or folder. Check --from")
     folders: set[str] = set()
     readable: Counter[str] = Counter()
@@ -94,7 +94,7 @@ def _count(
     layout = find_layout(folders)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for folder, n_images in sorted(readable.items()):
-        place = layout.place(f"{folder}/name")
+        place = layout.place(f"{folder}/name" if folder else "name")
         if not place:
             left_out["outside the class folders"] += n_images
             continue

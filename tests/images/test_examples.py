@@ -1,6 +1,7 @@
 """Images in class folders: where the classes are, what is left out, and how they are divided."""
 
 import io
+import os
 import random
 import shutil
 import tarfile
@@ -101,6 +102,45 @@ def test_unequal_classes_are_divided_by_their_shares_whatever_the_container(
     assert sorted(names) == sorted(f"my data/{name}" for name in FLOWERS)
     again = read(config_of(source, test_share=0.2, data_seed=1))
     assert {e.filename for e in again["test"]} != {e.filename for e in splits["test"]}
+
+
+def test_links_and_pipes_are_left_out_and_reported(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder", FLOWERS)
+    (folder / "Rose/gone.png").symlink_to("nowhere")
+    (folder / "lily").symlink_to(folder / "Rose")
+    os.mkfifo(folder / "tulip/pipe.png")
+    with tarfile.open(tmp_path / "data.tar", "w") as tar:
+        tar.add(folder, "")
+        link = tarfile.TarInfo("Rose/hard.png")
+        link.type, link.linkname = tarfile.LNKTYPE, "Rose/IMG 1.png"
+        tar.addfile(link)
+    archive = write_zip(tmp_path / "data", FLOWERS)
+    with zipfile.ZipFile(archive, "a") as zipped:
+        symbolic = zipfile.ZipInfo("Rose/link.png")
+        symbolic.external_attr = 0o120777 << 16
+        zipped.writestr(symbolic, "/etc/passwd")
+    for source, n_odd in ((folder, 3), (tmp_path / "data.tar", 4), (archive, 1)):
+        findings = look(source)
+        assert findings.totals == SIZES
+        assert sum(": a link, or not a file" in reason for reason in findings.left_out) == n_odd
+        examples = [e for split in read(config_of(source)).values() for e in split]
+        assert len(examples) == len(FLOWERS)
+
+
+def test_names_that_cannot_be_printed_are_refused(tmp_path: Path) -> None:
+    for name in ("new\nline", "\udcff"):  # the latter is not UTF-8
+        source = write_folder(tmp_path / name.encode("unicode_escape").decode(), FLOWERS)
+        write_folder(source, {f"{name}/1.png": encode(1)})
+        with pytest.raises(
+            PipelineError, match=r"/1\.png' has a control character or is not UTF-8"
+        ):
+            look(source)
+
+
+def test_images_beside_the_class_folders_are_no_class(tmp_path: Path) -> None:
+    findings = look(write_folder(tmp_path, FLOWERS | {"cover.png": encode(999)}))
+    assert findings.totals == SIZES
+    assert findings.left_out == {"outside the class folders": 1}
 
 
 def test_an_added_image_leaves_the_others_in_their_splits(tmp_path: Path) -> None:
