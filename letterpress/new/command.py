@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
@@ -20,8 +21,10 @@ from letterpress.images.files import open_files
 from letterpress.new.look import Findings, look
 from letterpress.new.plan import DVC_YAML, PARAMS, Texts, plan
 from letterpress.new.section import choose_params
+from letterpress.records.tarball import FORBIDDEN
 
-_TAKEN = ("digits", "letters")  # names for `predict` that are not sections of params.yaml
+_TAKEN = {"digits", "letters", *AsciiLetterConfig.model_fields, *ImagesConfig.model_fields}
+"""Names for `predict` that are not sections of params.yaml, and keys of other pipelines."""
 _NETWORK = ("architecture", "blocks", "dense_units")
 _MNIST = "data/mnist/features.weights.h5"
 
@@ -44,8 +47,8 @@ def new(name: str, source: Path, parent: str | None = None, dry_run: bool = Fals
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
         raise PipelineError(
-            f"{name!r}: expected small letters, digits and _, and not {' or '.join(_TAKEN)}. "
-            "Choose another name"
+            f"{name!r}: expected small letters, digits and _, and not digits, letters or a key of "
+            "params.yaml. Choose another name"
         )
     source = Path(os.path.expanduser(source))  # noqa: PTH111  # ~ that no shell expanded
     place = _place(name, source)
@@ -107,11 +110,16 @@ def _describe_choices(name: str, params: dict[str, Any]) -> None:
 
 def _place(name: str, source: Path) -> Path:
     """Returns where the stages read the data: where they are if that is in the project."""
-    root = Path.cwd().resolve()
-    if root.is_relative_to(source.resolve()):
+    root, found = Path.cwd().resolve(), Path(os.path.realpath(source))  # which accepts loops
+    if root.is_relative_to(found):
         raise PipelineError(f"{source}: this project is in it. Name the folder of the images")
-    if source.resolve().is_relative_to(root):
-        return source.resolve().relative_to(root)
+    if found.is_relative_to(root):
+        place = found.relative_to(root)
+        if FORBIDDEN.search(str(place)) or "${" in str(place):  # DVC would replace ${...}
+            raise PipelineError(
+                f"{str(place)!r}: has ${{, a control character or is not UTF-8. Rename it"
+            )
+        return place
     raw = Path("data", name, "raw")
     if source.is_dir():
         return raw
@@ -136,8 +144,8 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     same = isinstance(section, dict) and section.get("source") == place.as_posix()
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
         raise PipelineError(
-            f"{PARAMS}: {name} exists, for other data. Choose another name, or remove the section, "
-            "its stages in dvc.yaml and its folder in data/"
+            f"{PARAMS}: {name} exists, for other data or from an interrupted run. Choose another "
+            "name, or remove the section, its stages in dvc.yaml and its folder in data/"
         )
     return True
 
@@ -146,7 +154,7 @@ def _list(source: Path) -> list[str] | None:
     if not source.exists():
         return None
     with open_files(source) as files:
-        return sorted(name for name, _ in files)
+        return sorted(n for n, _ in files if source.is_file() or (source / n).is_file())
 
 
 def _find_parent(parent: str | None, findings: Findings) -> str:
@@ -217,12 +225,18 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
             undo.callback(shutil.rmtree, raw.parent, ignore_errors=True)
             with replacing(raw) as folder:
                 if source.is_dir():
-                    shutil.copytree(source, folder)
+                    shutil.copytree(source, folder, ignore=_list_odd)
                 else:
                     folder.mkdir()
                     shutil.copy(source, folder / place.name)
             _dvc("add", "--quiet", raw.as_posix())
         undo.pop_all()
+
+
+def _list_odd(folder: str, names: list[str]) -> list[str]:
+    """Returns what is not read and so not copied: pipes, broken links, links to folders."""
+    paths = [Path(folder, name) for name in names]
+    return [p.name for p in paths if not p.is_file() and (p.is_symlink() or not p.is_dir())]
 
 
 def _restore(path: Path, content: bytes | None) -> None:

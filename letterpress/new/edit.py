@@ -74,7 +74,10 @@ def _load(path: str, text: str) -> dict[str, Any]:
 def scalar(value: Any) -> str:
     """Returns a value as YAML, quoted if it must be."""
     text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**6)
-    return text.strip()[1:-1]
+    text = text.strip()[1:-1]
+    # PyYAML writes YAML 1.1, in which 08 and 1e3 are not numbers; DVC reads YAML 1.2.
+    is_bare_text = text == value and re.match(r"[-+.\d]", text)
+    return "'" + text.replace("'", "''") + "'" if is_bare_text else text
 
 
 def flow(key: str, values: Iterable[Any]) -> str:

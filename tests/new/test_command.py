@@ -10,6 +10,7 @@ import yaml
 
 from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
+from letterpress.core.params import read_params
 from letterpress.new import command
 from letterpress.new.command import new
 from letterpress.new.edit import add_stages
@@ -19,7 +20,7 @@ from tests.pages import follow
 from tests.test_pipeline import SECTIONS, Repository, stages_run, write_shapes
 
 DVC = ".dvc/config", ".dvc/.gitignore"
-CLASSES = "no", "Sun flower, yellow", "é"
+CLASSES = "no", "Sun flower, yellow", "é", "08"  # YAML 1.1 and 1.2 differ about some
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_pipeline_is_added_and_nothing_else_changes(
     new("flowers", source, dry_run=True)
     assert files(clone) == before
     shown = capsys.readouterr().out
-    assert "18 images of 3 classes (no 6, Sun flower, yellow 6, é 6)" in shown
+    assert "24 images of 4 classes (no 6, Sun flower, yellow 6, é 6, 08 6)" in shown
     new("flowers", source)
     after = files(clone)
     for name in ("dvc.yaml", "params.yaml", "README.md"):
@@ -70,7 +71,8 @@ def test_a_pipeline_is_added_and_nothing_else_changes(
             assert 15 < len(changes) <= 25
     assert "train_flowers" in clone.run("dvc", "dag")
     assert "| `train_images` |" in after["README.md"].decode()
-    assert yaml.safe_load(after["params.yaml"])["flowers"]["classes"] == [*CLASSES]
+    for read in (read_params, lambda path: yaml.safe_load(path.read_text("utf-8"))):
+        assert read(Path("params.yaml"))["flowers"]["classes"] == [*CLASSES]
     assert (Path("data/flowers/raw/no/0.png")).exists()
     status = clone.git("status", "--porcelain", "--untracked-files=all").split()[1::2]
     added = ["data/flowers/raw.dvc", "docs/cards/flowers.md"]
@@ -84,15 +86,22 @@ def test_nothing_is_overwritten(
     (clone.folder / "README.md").unlink()  # its picture takes a second
     write_images(tmp_path / "other", ("a", "b"))
     Path("data/taken").mkdir()
+    Path("loop").symlink_to("loop")
     new("flowers", source)
     before = files(clone)
     for name, data, reason in (
         ("flowers", tmp_path / "other", "params.yaml: flowers exists, for other data"),
         ("mnist", source, "params.yaml: mnist exists, for other data"),
-        ("seed", source, "params.yaml: seed exists, for other data"),
         ("taken", source, "data/taken: exists. Choose another name"),
         ("A b", source, "'A b': expected small letters"),
-        ("letters", source, "'letters': expected small letters, digits and _, and not digits or"),
+        ("letters", source, "'letters': expected small letters, digits and _, and not digits, "),
+        (
+            "keep",
+            source,
+            "'keep': expected small letters, digits and _, and not digits, letters or",
+        ),
+        ("loop", Path("loop"), "loop: no such file or folder. Check --from"),
+        ("odd", Path("${odd}"), "'${odd}': has ${, a control character or is not UTF-8"),
         ("tfrecords", source, "dvc.yaml: write_tfrecords exists"),
         ("all", Path(), ".: this project is in it"),
     ):
