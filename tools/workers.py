@@ -22,8 +22,7 @@ if sys.platform == "linux":
 
 PATIENCE = 30  # seconds in which workers may report a lost worker before they are stopped
 
-GET_FLAGS, SET_FLAGS, UP = 0x8913, 0x8914, 1
-"""Of network interfaces in Linux: see netdevice(7)."""
+SET_FLAGS, UP = 0x8914, 1  # of network interfaces in Linux: see netdevice(7)
 
 
 def own_network() -> list[str]:
@@ -32,8 +31,8 @@ def own_network() -> list[str]:
     Raises:
         SystemExit: the system has or permits none.
     """
-    for options in (["--net"], ["--user", "--map-root-user", "--net"]):  # by root, by others
-        command = ["unshare", *options]
+    for options in ("--net", "--user --map-root-user --net"):  # by root, by others
+        command = ["unshare", *options.split()]
         with suppress(FileNotFoundError, subprocess.CalledProcessError):
             subprocess.run([*command, "true"], check=True, stderr=subprocess.DEVNULL)
             return command
@@ -45,23 +44,10 @@ def own_network() -> list[str]:
 
 
 def start_loopback() -> None:
-    """Starts the loopback interface of a new network namespace.
-
-    Raises:
-        SystemExit: another interface is up, which would let other machines in.
-    """
+    """Starts the loopback interface of a new network namespace, which has no other one."""
     assert sys.platform == "linux"
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-
-        def call(request: int, name: str, flags: int = 0) -> int:
-            packed = struct.pack("16sH22x", name.encode(), flags)
-            (found,) = struct.unpack("16xH22x", fcntl.ioctl(any_socket, request, packed))
-            return int(found)
-
-        names = {name for _, name in socket.if_nameindex()}
-        if any(call(GET_FLAGS, name) & UP for name in names - {"lo"}):
-            sys.exit("error: workers: this network has other machines. Leave --own-network out")
-        call(SET_FLAGS, "lo", call(GET_FLAGS, "lo") | UP)
+        fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sH22x", b"lo", UP))
 
 
 def find_addresses(n: int) -> list[str]:
@@ -75,14 +61,10 @@ def start_worker(index: int, addresses: list[str], command: list[str]) -> subpro
     """Starts one of several workers, with its share of the cores. Only the chief prints results."""
     n_cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    environment = {
-        "TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // len(addresses))),
-        **os.environ,
-        "TF_CONFIG": json.dumps(cluster, allow_nan=False),
-    }
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // len(addresses)))}
     return subprocess.Popen(
         command,
-        env=environment,
+        env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster, allow_nan=False)},
         stdout=subprocess.DEVNULL if index else None,
         start_new_session=True,  # a signal to the group stops dvc and its children
     )
@@ -98,12 +80,12 @@ def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
         if None not in codes:
             break
         time.sleep(0.1)
-    failures = []
-    for index, code in enumerate(codes):
-        if code:
-            how = f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}"
-            failures.append(f"worker {index}: {how}")
-    return failures
+    return [
+        f"worker {index}: "
+        + (f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}")
+        for index, code in enumerate(codes)
+        if code
+    ]
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:
