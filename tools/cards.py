@@ -22,47 +22,43 @@ MOST_MISTAKES = 8
 
 def figures(root: Path) -> dict[str, Callable[[], str]]:
     """Returns, for the project in a folder, the function that writes each figure, by name."""
-    digits, letters, mistakes = (root / "data" / n for n in ("mnist", "ascii_letter", "mistakes"))
-    of_digits = {"_validation": "validation digits", "": "test digits"}
+    data = root / "data"
+    digits, letters = data / "mnist", data / "ascii_letter"
     of_letters = {
         "_validation": "validation typefaces",
         "": "test letters, in typefaces of the training",
         "_unseen": "unseen typefaces",
     }
-    return {
+    written = {
         "results": lambda: "\n".join(metrics.table(root)),
-        "conditions": lambda: _conditions(root / "data/conditions/accuracy_by_condition.csv"),
-        "digits-results": lambda: _results(digits, of_digits),
+        "conditions": lambda: _conditions(data / "conditions/accuracy_by_condition.csv"),
+        "digits-results": lambda: _results(digits, _splits_of("digits")),
         "digits-mistakes": lambda: _mistakes(digits / "predictions.csv"),
         "letters-results": lambda: _results(letters, of_letters),
         "letters-mistakes": lambda: _mistakes(letters / "predictions_unseen.csv"),
-        "letters-families": lambda: _groups(
-            mistakes / "accuracy_by_family.csv", "family", "unseen"
-        ),
-        "letters-styles": lambda: _groups(mistakes / "accuracy_by_style.csv", "style", "unseen"),
-        "letters-cases": lambda: _groups(mistakes / "accuracy_by_case.csv", "case", "unseen"),
-        "families": lambda: _families(),
+        "letters-families": lambda: _groups(data, "family"),
+        "letters-styles": lambda: _groups(data, "style"),
+        "letters-cases": lambda: _groups(data, "case"),
+        "families": _families,
         "i-or-l": lambda: _i_or_l(letters),
-        "transfer": lambda: _transfer(root / "data/transfer/curve.csv"),
-        "near-duplicates": lambda: _near_duplicates(root / "data/overview"),
+        "transfer": lambda: _transfer(data / "transfer/curve.csv"),
+        "near-duplicates": lambda: _near_duplicates(data / "overview"),
         "data-splits": lambda: _splits(root / "params.yaml"),
-        **_of_new_pipelines(root),
     }
+    for name in ImagesConfig.list_names(read_params(root / "dvc.yaml")):
+        if (root / f"docs/cards/{name}.md").exists():
+            written[f"{name}-results"] = partial(_new_results, data / name)
+    return written
 
 
-def _of_new_pipelines(root: Path) -> dict[str, Callable[[], str]]:
-    names = ImagesConfig.list_names(read_params(root / "dvc.yaml"))
-    return {
-        f"{name}-results": partial(_new_results, root / "data" / name)
-        for name in names
-        if (root / f"docs/cards/{name}.md").exists()
-    }
+def _splits_of(images: str) -> dict[str, str]:
+    return {"_validation": f"validation {images}", "": f"test {images}"}
 
 
 def _new_results(folder: Path) -> str:
     if not (folder / "metrics.json").exists():
         return "`make cards` writes them here after `dvc repro`."
-    return _results(folder, {"_validation": "validation images", "": "test images"})
+    return _results(folder, _splits_of("images"))
 
 
 def _results(folder: Path, splits: dict[str, str]) -> str:
@@ -87,11 +83,16 @@ def _mistakes(predictions: Path) -> str:
     return markdown.table(("actual", "predicted", "times"), [*rows, ("all others", "", str(rest))])
 
 
-def _groups(path: Path, column: str, split: str) -> str:
-    chosen = [row for row in _rows(path) if row["split"] == split]
-    ranked = sorted(chosen, key=lambda row: float(row["accuracy"]))
-    rows = [(r[column], r["n_letters"], _percent(float(r["accuracy"]))) for r in ranked]
-    return markdown.table((column, "letters", "accuracy"), rows)
+def _groups(data: Path, field: str) -> str:
+    """Lists the groups of the unseen letters, the one with the lowest accuracy first."""
+    listed = _rows(data / f"mistakes/accuracy_by_{field}.csv")
+    ranked = sorted(listed, key=lambda row: float(row["accuracy"]))
+    rows = [
+        (row[field], row["n_letters"], _percent(row["accuracy"]))
+        for row in ranked
+        if row["split"] == "unseen"
+    ]
+    return markdown.table((field, "letters", "accuracy"), rows)
 
 
 def _families() -> str:
@@ -137,23 +138,10 @@ def _splits(path: Path) -> str:
 
 
 def _conditions(path: Path) -> str:
-    header = ["pictures"]
     names = {"accuracy": "right", "sure": "sure", "accuracy_when_sure": "right if sure"}
-    header += [
-        f"{pipeline}, {name}" for pipeline in ("digits", "letters") for name in names.values()
-    ]
-    rows = [
-        (
-            row["condition"],
-            *(
-                _percent(float(value)) if (value := row[f"{pipeline}_{key}"]) else "-"
-                for pipeline in ("digits", "letters")
-                for key in names
-            ),
-        )
-        for row in _rows(path)
-    ]
-    return markdown.table(header, rows)
+    columns = {f"{p}_{key}": f"{p}, {names[key]}" for p in ("digits", "letters") for key in names}
+    rows = [(row["condition"], *(_percent(row[c]) for c in columns)) for row in _rows(path)]
+    return markdown.table(("pictures", *columns.values()), rows)
 
 
 def _near_duplicates(overview: Path) -> str:
@@ -172,8 +160,8 @@ def _wrong(predictions: Path) -> list[dict[str, str]]:
     return [row for row in rows if row["actual"] not in ("none", row["predicted"])]
 
 
-def _percent(share: float) -> str:
-    return f"{share * 100:.2f} %"
+def _percent(share: float | str) -> str:
+    return f"{float(share):.2%}".replace("%", " %") if share != "" else "-"
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ Experiments stay, so no commit is trained twice with a seed; `make experiments` 
 """
 
 import argparse
-import functools
 import json
 import os
 import subprocess
@@ -16,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -106,8 +106,7 @@ def compare(n_seeds: int, names: Sequence[str]) -> str:
     n_jobs = max(1, (os.cpu_count() or 1) // 2)  # a training keeps two cores busy
     with ThreadPoolExecutor(n_jobs) as pool:
         sides = [
-            list(pool.map(functools.partial(train, commit), range(1, n_seeds + 1)))
-            for commit in commits
+            list(pool.map(partial(train, commit), range(1, n_seeds + 1))) for commit in commits
         ]
     return summary(*sides) if len(sides) == 1 else comparison(*sides)
 

@@ -6,6 +6,7 @@ The page's policy forbids loading from or sending to other hosts.
 import argparse
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -58,6 +59,12 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
             ".svg": "image/svg+xml",
         }
 
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError as error:
+                print(f"a client went away ({error})", file=sys.stderr)
+
         def send_head(self) -> Any:  # of GET and HEAD
             if urlsplit(f"//{self.headers['Host']}").hostname in HOST_NAMES:
                 return super().send_head()
@@ -81,15 +88,7 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
             if not isinstance(arguments[0], TimeoutError):  # browsers keep connections open
                 super().log_error(format, *arguments)
 
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            error = sys.exc_info()[1]
-            if isinstance(error, OSError):
-                print(f"a client went away ({error})", file=sys.stderr)
-            else:
-                super().handle_error(request, client_address)
-
-    return Server((HOST, port), Handler)
+    return ThreadingHTTPServer((HOST, port), Handler)
 
 
 def main() -> None:
@@ -108,12 +107,8 @@ def main() -> None:
         other = f"make serve PORT={port + 1 if 1024 <= port < 65535 else 8000}"
         sys.exit(f"error: port {port}: cannot listen ({error}). Try {other}")
     print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
-    try:
+    with server, suppress(KeyboardInterrupt):
         server.serve_forever()
-    except KeyboardInterrupt:
-        print()
-    finally:
-        server.server_close()
 
 
 if __name__ == "__main__":
