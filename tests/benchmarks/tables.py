@@ -25,12 +25,16 @@ def number(value: float) -> str:
 
 
 def with_rows(page: str, rows: Sequence[tuple[str, Row]], machine: str) -> str:
-    """Returns the page with rows added or replaced, each after the name of its table."""
-    tables = {name: _read_rows(page, name) for name in HEADERS}
+    """Returns the page with these rows, each after the name of its table, and then the others."""
+    tables: dict[str, dict[Row, Row]] = {name: {} for name in HEADERS}
     for name, row in rows:
         tables[name][tuple(row[: KEYS[name]])] = row
+    for name, measured in tables.items():
+        for key, row in _read_rows(page, name).items():
+            measured.setdefault(key, row)
     texts = {name: markdown.table(HEADERS[name], tables[name].values()) for name in HEADERS}
-    return markdown.rewrite(page, {n: f"{texts[n]}\n\n{machine}".__str__ for n in texts})
+    texts["machine"] = machine
+    return markdown.rewrite(page, {name: text.__str__ for name, text in texts.items()})
 
 
 def _read_rows(page: str, name: str) -> dict[Row, Row]:
@@ -42,10 +46,10 @@ def _read_rows(page: str, name: str) -> dict[Row, Row]:
 
 
 def describe_machine() -> str:
-    """Returns a line about the processor, Python and the load (Linux)."""
+    """Returns what a run was on: the processor, Python and the load (Linux)."""
     found = re.search(r"model name\s*: (.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     processor = found[1] if found else platform.machine()
     return (
-        f"On {len(os.sched_getaffinity(0))} cores of {processor}, Python "
-        f"{platform.python_version()}, load at the end of the run {os.getloadavg()[0]:.1f}."
+        f"on {len(os.sched_getaffinity(0))} cores of {processor}, Python "
+        f"{platform.python_version()}, load at its end {os.getloadavg()[0]:.1f}"
     )
