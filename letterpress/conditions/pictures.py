@@ -62,21 +62,12 @@ def _enlarge(image: Bytes, side: int) -> Values:
     return np.asarray(picture, np.float32) / np.float32(255)
 
 
-def _put(ink: Values, left: int, top: int) -> Values:
-    canvas = np.zeros((SIDE, SIDE), np.float32)
-    canvas[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
-    return canvas
-
-
 def _place(ink: Values, random: Random) -> Values:
     """Puts ink anywhere on a sheet, off the rim."""
     top, left = (int(random.integers(6, SIDE - side - 5)) for side in ink.shape)
-    return _put(ink, left, top)
-
-
-def _scatter(image: Bytes, random: Random) -> Values:
-    """Puts an enlarged image anywhere on a sheet."""
-    return _place(_enlarge(image, int(random.uniform(0.45, 0.75) * SIDE)), random)
+    sheet = np.zeros((SIDE, SIDE), np.float32)
+    sheet[top : top + ink.shape[0], left : left + ink.shape[1]] = ink
+    return sheet
 
 
 def _write(ink: Values, paper: Any = _PAPER) -> Values:
@@ -147,7 +138,9 @@ def _draw_mark(random: Random) -> Values:
 
 
 def _on_sheet(image: Bytes, random: Random, paper: Any = _PAPER) -> Values:
-    return _write(_scatter(image, random), paper)
+    """Writes an enlarged image anywhere on a sheet."""
+    ink = _enlarge(image, int(random.uniform(0.45, 0.75) * SIDE))
+    return _write(_place(ink, random), paper)
 
 
 def _noise(random: Random, deviation: float) -> Values:

@@ -55,9 +55,8 @@ def look(source: Path) -> Findings:
         raise PipelineError(f"{source}: no such file or folder. Check --from")
     folders: set[str] = set()
     readable: Counter[str] = Counter()
-    widths: Counter[int] = Counter()
-    heights: Counter[int] = Counter()
     left_out: Counter[str] = Counter()
+    sizes: list[tuple[int, int]] = []
     samples: list[tuple[bool, bool]] = []
     with open_files(source) as files:
         for name, read in files:
@@ -69,22 +68,20 @@ def look(source: Path) -> Findings:
             try:
                 content = read()
                 with open_image(name, content) as image:
-                    size = image.size
-                    if image.getexif().get(_ORIENTATION) in _TURNED:
-                        size = size[::-1]
+                    is_turned = image.getexif().get(_ORIENTATION) in _TURNED
+                    size = image.size[::-1] if is_turned else image.size
                 if readable[folder] < _PER_FOLDER and len(samples) < _MOST_SAMPLES:
                     samples.append(_describe(name, content))
             except PipelineError as error:
                 left_out[str(error)] += 1
                 continue
             readable[folder] += 1
-            widths[size[0]] += 1
-            heights[size[1]] += 1
+            sizes.append(size)
     counts = _count(source, folders, readable, left_out)
     colour, light = np.mean(samples, axis=0) > (0.1, 0.5)
-    return Findings(
-        counts, (_median(widths), _median(heights)), bool(colour), bool(light), dict(left_out)
-    )
+    # One of the values even if their number is even: a size is a whole number.
+    width, height = np.quantile(sizes, (0, 0.5, 1), axis=0, method="inverted_cdf").T.tolist()
+    return Findings(counts, (width, height), bool(colour), bool(light), dict(left_out))
 
 
 def _count(
@@ -132,13 +129,3 @@ def _describe(name: str, content: bytes) -> tuple[bool, bool]:
     rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     spread = pixels.max(axis=2) - pixels.min(axis=2)
     return bool(np.percentile(spread, 90) > 12), bool(np.median(rim) > max(grey.mean(), 127))
-
-
-def _median(values: Counter[int]) -> tuple[int, int, int]:
-    """Returns the least value, the median and the largest."""
-    ordered, half, total = sorted(values), sum(values.values()) / 2, 0
-    for value in ordered:
-        total += values[value]
-        if total >= half:
-            break
-    return ordered[0], value, ordered[-1]
