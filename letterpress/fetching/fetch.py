@@ -110,8 +110,10 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File
         try:
             with _opened(source, group) as read:
                 for file in group:
-                    if problem := _copy(read, file, folder):
-                        problems.append(problem)
+                    try:
+                        (folder / file.name).write_bytes(_checked(read(file), file))
+                    except _FILE_ERRORS as error:
+                        problems.append(str(error))
                         lacking.append(file)
                     bar.update()
         except _SOURCE_ERRORS as error:
@@ -147,17 +149,11 @@ def _groups(source: str, files: list[File]) -> Iterator[list[File]]:
         yield [file for group in packages[start : start + _N_PACKAGES] for file in group]
 
 
-def _copy(read: Callable[[File], bytes], file: File, folder: Path) -> str | None:
-    """Copies a file if its hash is right; otherwise returns what is wrong."""
-    try:
-        content = read(file)
-        found = hashlib.sha256(content).hexdigest()
-        if found != file.sha256:
-            raise PipelineError(f"{file.name}: expected SHA-256 {file.sha256} (got {found})")
-    except _FILE_ERRORS as error:
-        return str(error)
-    (folder / file.name).write_bytes(content)
-    return None
+def _checked(content: bytes, file: File) -> bytes:
+    found = hashlib.sha256(content).hexdigest()
+    if found != file.sha256:
+        raise PipelineError(f"{file.name}: expected SHA-256 {file.sha256} (got {found})")
+    return content
 
 
 @contextmanager
@@ -185,11 +181,12 @@ def _package(source: str, file: File) -> tuple[str, str]:
 def _read_file(path: Path) -> bytes:
     names = (path.name, path.name.replace("-idx", ".idx"))  # some archives: train-images.idx3-ubyte
     paths = [path.with_name(f"{name}{suffix}") for name in names for suffix in ("", ".gz")]
-    path = next((path for path in paths if path.is_file()), paths[0])
-    return _read_gzip(path) if path.suffix == ".gz" else path.read_bytes()
+    return _unpacked(next((path for path in paths if path.is_file()), paths[0]))
 
 
-def _read_gzip(path: Path) -> bytes:
+def _unpacked(path: Path) -> bytes:
+    if path.suffix != ".gz":
+        return path.read_bytes()
     with gzip.open(path) as file:
         return file.read(_MOST_BYTES)
 
@@ -217,17 +214,16 @@ def _npm_pack(packages: Iterable[str], folder: str) -> dict[str, Path]:
         )
     except subprocess.CalledProcessError as error:
         raise PipelineError(f"npm pack failed: {error.stderr.strip()}") from error
-    return {entry["id"]: _archive(folder, entry["filename"]) for entry in json.loads(done.stdout)}
-
-
-def _archive(folder: str, name: str) -> Path:
     # Old versions of npm print @scope/name.tgz and write scope-name.tgz.
-    return Path(folder, name.removeprefix("@").replace("/", "-"))
+    return {
+        entry["id"]: Path(folder, entry["filename"].removeprefix("@").replace("/", "-"))
+        for entry in json.loads(done.stdout)
+    }
 
 
 def _download(url: str, folder: str) -> bytes:
     """Downloads with pooch: proxies from the environment, a temporary file."""
     pooch.get_logger().setLevel(logging.WARNING)
     downloader = pooch.HTTPDownloader(timeout=_CONNECT_AND_READ_SECONDS)
-    path = Path(pooch.retrieve(url, None, url.rpartition("/")[2], folder, downloader=downloader))
-    return _read_gzip(path) if path.suffix == ".gz" else path.read_bytes()
+    name = url.rpartition("/")[2]
+    return _unpacked(Path(pooch.retrieve(url, None, name, folder, downloader=downloader)))
