@@ -83,6 +83,12 @@ def list_predictions(split: Classified, config: ClassifierConfig) -> list[Predic
     ]
 
 
+def _guesses(split: Classified, config: ClassifierConfig) -> tuple[Any, Any]:
+    """Returns the probability of each image's most probable class, and whether it is right, [n]."""
+    outputs = split.probabilities[:, : config.n_classes]
+    return outputs.max(axis=1), outputs.argmax(axis=1) == split.labels
+
+
 def measure_split(
     split: Classified, config: ClassifierConfig, calibration: Calibration
 ) -> dict[str, float]:
@@ -97,8 +103,7 @@ def measure_split(
     """
     is_class = split.labels < config.n_classes
     labels, outputs = split.labels[is_class], split.probabilities[is_class]
-    best = outputs[:, : config.n_classes]
-    probability, correct = best.max(axis=1), best.argmax(axis=1) == labels
+    probability, correct = (values[is_class] for values in _guesses(split, config))
     are_sure = calibration.are_sure(split.probabilities, config.n_classes)
     sure = are_sure[is_class]
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
@@ -118,13 +123,6 @@ def measure_split(
     return metrics
 
 
-def _reliability(split: Classified, config: ClassifierConfig) -> list[tuple[float, float, int]]:
-    """Returns the reliability diagram of the images of a class."""
-    is_class = split.labels < config.n_classes
-    outputs = split.probabilities[is_class, : config.n_classes]
-    return reliability(outputs.max(axis=1), outputs.argmax(axis=1) == split.labels[is_class])
-
-
 def measure_classes(split: Classified, config: ClassifierConfig) -> dict[str, Any]:
     """Measures a classifier on each class of a split.
 
@@ -132,7 +130,7 @@ def measure_classes(split: Classified, config: ClassifierConfig) -> dict[str, An
         recall, the share of right guesses among the images of each class that has images, 0..1 by
         class name; macro_accuracy, the mean of these shares.
     """
-    correct = split.probabilities[:, : config.n_classes].argmax(axis=1) == split.labels
+    _, correct = _guesses(split, config)
     recall = {
         name: float(correct[split.labels == label].mean())
         for label, name in enumerate(config.class_names)
@@ -156,7 +154,7 @@ def measure_families(
         (serif, sans-serif, monospace); accuracy_pen, of letters of a pen. With images of no class,
         none_sure_CASE is the share of those of a case that are sure.
     """
-    correct = split.probabilities[:, : config.n_classes].argmax(axis=1) == split.labels
+    _, correct = _guesses(split, config)
     sure = calibration.are_sure(split.probabilities, config.n_classes)
     rows = [manifest[name] for name in split.filenames]
     kept = [
@@ -218,7 +216,9 @@ def evaluate_splits(
         if by_class:
             values |= measure_classes(split, config)
         metrics |= {_suffixed(key, suffix): value for key, value in values.items()}
-        curve += [(name, *point) for point in _reliability(split, config)]
+        is_class = split.labels < config.n_classes
+        points = reliability(*(values[is_class] for values in _guesses(split, config)))
+        curve += [(name, *point) for point in points]
         tables[f"predictions{suffix}.csv"] = [
             (*row, *((manifest[row.filename][key] for key in DESCRIPTION) if manifest else ()))
             for row in list_predictions(split, config)

@@ -293,19 +293,16 @@ def _per_class(config: ClassifierConfig) -> list[list[int]]:
 
 
 def read_examples(
-    tarball: Path,
-    config: ClassifierConfig,
-    chosen: npt.NDArray[np.bool_] | None = None,
-    fit: bool = False,
+    tarball: Path, config: ClassifierConfig, chosen: npt.NDArray[np.bool_] | None = None
 ) -> Iterator[Example]:
     """Yields the images of a tar file in its order: all, or those that `split_files` has chosen.
 
-    See `decode_image` for `fit`, and `read_tarball` for errors.
+    See `decode_image` and `read_tarball` for errors.
     """
     labels = _labels(config)
     files = read_tarball(tarball, config, is_first=chosen is None)
     for name, content in files if chosen is None else compress(files, chosen):
-        image = decode_image(name, content, config, fit)
+        image = decode_image(name, content, config)
         yield Example(image, labels[name.partition("/")[0]], name)
 
 
