@@ -1,7 +1,7 @@
 """Shows a data set before anything is trained on it: examples, counts and near-duplicates."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+from scipy.spatial.distance import cdist
+from skimage.measure import block_reduce
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.files import replacing, write_csv
@@ -19,7 +21,6 @@ N_EACH = 3
 NEAR = 0.04
 """The root mean square difference of two near-duplicates, at most; a pixel is 0..1."""
 _BLOCK = 4  # pixels: blocks whose means are compared first
-_ROWS = 500  # images compared with a whole split at a time
 _MARGIN = 56  # pixels of the sheet, for the names of classes and splits
 
 
@@ -87,11 +88,14 @@ def find_near_duplicates(splits: Mapping[str, Split]) -> list[tuple[str, str, fl
         split/file name of both, and the root mean square difference, sorted by it.
     """
     means = {name: _block_means(split.images) for name, split in splits.items()}
+    # Blocks differ by no more than their pixels (Jensen). A little more: means are rounded.
+    limit = 1.01 * NEAR * np.sqrt(next(iter(means.values())).shape[1])
     pairs = []
     for one, other in combinations(splits, 2):
         for label in np.unique(splits[one].labels):
             rows, columns = (np.flatnonzero(splits[name].labels == label) for name in (one, other))
-            for i, j in _candidates(means[one][rows], means[other][columns]):
+            distances = cdist(means[one][rows], means[other][columns])
+            for i, j in np.argwhere(distances <= limit):
                 a, b = rows[i], columns[j]
                 difference = _difference(splits[one].images[a], splits[other].images[b])
                 if difference <= NEAR:
@@ -104,26 +108,10 @@ def _difference(one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8]) -> flo
     return float(np.sqrt(np.mean(np.subtract(one, other, dtype=np.float64) ** 2)) / 255)
 
 
-def _block_means(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+def _block_means(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float64]:
     """Returns the mean of each block of pixels, 0..1 [n, blocks]."""
-    n, height, width, _ = images.shape
-    inner = images[:, : height // _BLOCK * _BLOCK, : width // _BLOCK * _BLOCK]
-    blocks = inner.reshape(n, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK, -1)
-    means: npt.NDArray[np.float32] = blocks.mean(axis=(2, 4, 5), dtype=np.float32)
-    return means.reshape(n, -1) / np.float32(255)
-
-
-def _candidates(
-    ones: npt.NDArray[np.float32], others: npt.NDArray[np.float32]
-) -> Iterator[tuple[int, int]]:
-    """Yields the pairs that may be near: blocks differ by no more than their pixels (Jensen)."""
-    norms = (others**2).sum(axis=1)
-    for start in range(0, len(ones), _ROWS):
-        some = ones[start : start + _ROWS]
-        distances = (some**2).sum(axis=1)[:, np.newaxis] + norms - 2 * some @ others.T
-        # A little more than NEAR: the differences of large numbers are rounded.
-        for i, j in np.argwhere(distances <= ones.shape[1] * NEAR**2 * 1.01 + 1e-4):
-            yield start + int(i), int(j)
+    means = block_reduce(images, (1, _BLOCK, _BLOCK, images.shape[3]), np.mean) / 255
+    return np.asarray(means.reshape(len(images), -1))
 
 
 def show_data(
