@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from letterpress.records.example import Example, Splits, digest
 
 SPLITS = ("test", "validation", "train")
 """In the order in which they are read: of equal images in several splits, the first is kept."""
+_MOST_REASONS = 5  # printed, why images were left out
 
 
 def read_splits(config: ImagesConfig) -> Splits:
@@ -39,7 +40,7 @@ def read_splits(config: ImagesConfig) -> Splits:
     }
 
 
-def class_labels(classes: list[str]) -> dict[str, int]:
+def _labels(classes: list[str]) -> dict[str, int]:
     """Returns the label of each class by its name in lower case."""
     return {name.casefold(): label for label, name in enumerate(classes)}
 
@@ -51,7 +52,7 @@ def _assign(source: Path, config: ImagesConfig) -> tuple[Layout, npt.NDArray[np.
     """
     with open_files(source) as files:
         layout = find_layout(name.rpartition("/")[0] for name, _ in files if is_image_name(name))
-    labels, splits = class_labels(config.classes), []
+    labels, splits = _labels(config.classes), []
     drawn: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # digest, place, by label
     with open_files(source) as files:
         for name, _ in files:
@@ -94,7 +95,7 @@ def _read(
     seen: dict[int, str],
 ) -> Iterator[Example]:
     """Yields the chosen images. `seen` has the split of each image so far, by its digest."""
-    labels = class_labels(config.classes)
+    labels = _labels(config.classes)
     left_out: Counter[str] = Counter()
     with open_files(source) as files:
         images = ((name, read) for name, read in files if is_image_name(name))
@@ -112,12 +113,7 @@ def _read(
                 left_out[f"{name}: equals an image of the {seen[key]} split"] += 1
                 continue
             yield Example(image, labels[place[1].casefold()], name)
-    report_left_out(split, left_out)
-
-
-def report_left_out(what: str, reasons: Mapping[str, int], most: int = 5) -> None:
-    """Prints how many images were left out, and the first reasons."""
-    if reasons:
-        print(f"{what}: left out {sum(reasons.values())} images")
-        for reason in list(reasons)[:most]:
-            print(f"  {reason}")
+    if left_out:
+        print(f"{split}: left out {sum(left_out.values())} images")
+    for reason in list(left_out)[:_MOST_REASONS]:
+        print(f"  {reason}")
