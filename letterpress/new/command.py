@@ -88,11 +88,10 @@ def _describe(source: Path, findings: Findings) -> None:
     few = [key for key, splits in findings.counts.items() if splits["train"] < 10]
     if few:
         print(f"  few images (under 10): {', '.join(few[:12])}")
-    for number, (reason, n_files) in enumerate(findings.left_out.items()):
-        if number == 8:
-            print(f"  left out: {len(findings.left_out) - 8} more")
-            break
+    for reason, n_files in list(findings.left_out.items())[:8]:
         print(f"  left out: {n_files} {'file' if n_files == 1 else 'files'}, {reason}")
+    if len(findings.left_out) > 8:
+        print(f"  left out: {len(findings.left_out) - 8} more")
 
 
 def _describe_choices(name: str, params: dict[str, Any]) -> None:
@@ -135,11 +134,10 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     """
     section = _values(PARAMS).get(name)
     if section is None:
-        taken = [
-            path for path in (Path("data", name), Path(f"docs/cards/{name}.md")) if path.exists()
-        ]
-        if taken and not (place.is_relative_to(taken[0]) and source.resolve() == place.resolve()):
-            raise PipelineError(f"{taken[0]}: exists. Choose another name, or remove it")
+        paths = Path("data", name), Path(f"docs/cards/{name}.md")
+        taken = next(filter(Path.exists, paths), None)
+        if taken and not (place.is_relative_to(taken) and source.resolve() == place.resolve()):
+            raise PipelineError(f"{taken}: exists. Choose another name, or remove it")
         return False
     same = isinstance(section, dict) and section.get("source") == place.as_posix()
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
@@ -247,17 +245,15 @@ def _restore(path: Path, content: bytes | None) -> None:
 
 
 def _dvc(*words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words], capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-m", "dvc", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = " ".join((done.stderr or done.stdout).split())
         raise PipelineError(f"dvc {' '.join(words)}: failed ({reason:.300}). Nothing was changed")
 
 
 def _next_command(name: str) -> str:
-    has_commit = not subprocess.run(
-        ["git", "rev-parse", "--verify", "HEAD"], capture_output=True, check=False
-    ).returncode
-    first = "" if has_commit else "git add --all && git commit -m 'Start' && "
+    head = ["git", "rev-parse", "--verify", "HEAD"]
+    is_empty = subprocess.run(head, capture_output=True, check=False).returncode
+    first = "git add --all && git commit -m 'Start' && " if is_empty else ""
     return f"{first}dvc repro train_{name} && dvc metrics show"

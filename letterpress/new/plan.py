@@ -28,14 +28,14 @@ def plan(name: str, params: dict[str, Any], findings: Findings) -> Texts:
     Raises:
         PipelineError: a file cannot be edited.
     """
-    texts = {path: template for path, template in _new_files() if not path.exists()}
+    texts = {path: text for path, text in _new_files().items() if not path.exists()}
     texts[PARAMS] = add_section(_read(PARAMS), name, params)
     texts[DVC_YAML] = add_stages(_read(DVC_YAML), _stages(name, params))
     texts[Path("docs/cards", f"{name}.md")] = _card(name, params, findings)
-    if README.exists():
-        readme = _update_readme(_read(README), texts)
-        if readme != _read(README):
-            texts[README] = readme
+    readme = _read(README)
+    rows = list(re.finditer(r"^\| `\w+` \|.*\n", readme, re.MULTILINE))  # its table of stages
+    if rows and Path("stages/write_images.py") in texts:
+        texts[README] = readme[: rows[-1].end()] + _ROWS + readme[rows[-1].end() :]
     return texts
 
 
@@ -48,15 +48,14 @@ def _read(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _new_files() -> list[tuple[Path, str]]:
+def _new_files() -> Texts:
     """Returns the files of every project, those of an empty one included."""
-    listed = [(Path(f"stages/{name}.py"), template(f"{name}.py")) for name in STAGES]
-    listed.append((Path("stages/__init__.py"), '"""One file per stage of dvc.yaml."""\n'))
+    texts = {Path(f"stages/{name}.py"): template(f"{name}.py") for name in STAGES}
+    texts[Path("stages/__init__.py")] = '"""One file per stage of dvc.yaml."""\n'
     if not DVC_YAML.exists():
-        listed.append((Path("Makefile"), template("Makefile")))
-        listed.append((Path(".gitignore"), template("gitignore")))
-        listed.append((Path(".dvcignore"), template("dvcignore")))
-    return listed
+        for name in ("Makefile", ".gitignore", ".dvcignore"):
+            texts[Path(name)] = template(name.removeprefix("."))
+    return texts
 
 
 def _stages(name: str, params: dict[str, Any]) -> str:
@@ -101,11 +100,3 @@ def _card(name: str, params: dict[str, Any], findings: Findings) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def _update_readme(readme: str, texts: Texts) -> str:
-    """Adds the stages' files to the README's table of stages, if it has one."""
-    rows = list(re.finditer(r"^\| `\w+` \|.*\n", readme, re.MULTILINE))
-    if rows and Path("stages/write_images.py") in texts:
-        return readme[: rows[-1].end()] + _ROWS + readme[rows[-1].end() :]
-    return readme
