@@ -30,7 +30,7 @@ def table(commits: list[Row]) -> Iterator[str]:
     for commit in sorted(commits, key=lambda row: str(_data(row).get("timestamp")), reverse=True):
         yield _line(f"{commit['rev'][:7]} {commit['name'] or ''}", _cells(commit), "")
         before = _params(commit)
-        tips = [{**one, **one["revs"][0]} for one in commit["experiments"] or []]
+        tips = [{**one, **one["revs"][0]} for one in commit["experiments"] or []]  # the newest
         for tip in sorted(tips, key=lambda tip: _metrics(tip)[0] or 0, reverse=True):
             changed = [f"{k}={v}" for k, v in _params(tip).items() if before.get(k) != v]
             first, *more = textwrap.wrap(", ".join(changed), 26) or [""]

@@ -80,7 +80,7 @@ def _refuse_links() -> None:
 
 def note_params(path: Path, values: Mapping[str, Any]) -> None:
     """Notes the values of params.yaml when they are first read."""
-    if path == _PARAMS:
+    if path == _PARAMS:  # a later reading may already see an edit
         _values.update({key: values[key] for key in values.keys() - _values.keys()})
 
 
@@ -127,7 +127,7 @@ def _is_in_project(package: str) -> bool:
 
 
 def _note_imported() -> None:
-    for name, module in list(sys.modules.items()):
+    for name, module in list(sys.modules.items()):  # lazy modules import others meanwhile
         if name == "__main__" or _is_in_project(name.partition(".")[0]):
             _note_code(getattr(module, "__file__", None))
 
@@ -149,7 +149,7 @@ def _read_stage(name: str) -> dict[str, list[str]]:
     name, _, item = name.partition("@")
     stages = read_params(Path("dvc.yaml")).get("stages", {})
     stage = stages.get(name, {})
-    stage = stage.get("do", stage)
+    stage = stage.get("do", stage)  # of a foreach stage
 
     def fill(found: re.Match[str]) -> str:
         return item if found[1] == "item" else str(_find(read_params(_PARAMS), found[1]))

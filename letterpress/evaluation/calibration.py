@@ -34,7 +34,7 @@ class Calibration(NamedTuple):
         """Returns the probabilities at this temperature."""
         if self.temperature == 1:
             return probabilities
-        powers = np.maximum(probabilities, 1e-30) ** (1 / self.temperature)
+        powers = np.maximum(probabilities, 1e-30) ** (1 / self.temperature)  # 0 would stay 0
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
     def are_sure(self, probabilities: Probabilities, n_classes: int) -> npt.NDArray[np.bool_]:
@@ -66,8 +66,8 @@ def fit_calibration(
     # Predictions need no SciPy optimizer, which takes longer to import than they take.
     from letterpress.evaluation.intervals import fit_temperature
 
-    log_probabilities = np.log(np.maximum(probabilities, 1e-30))
-    temperature = round(fit_temperature(log_probabilities, labels), 3)
+    log_probabilities = np.log(np.maximum(probabilities, 1e-30))  # log(0) is infinite
+    temperature = round(fit_temperature(log_probabilities, labels), 3)  # as the file will have it
     calibrated = Calibration(temperature).apply(probabilities)
     best = calibrated[labels < n_classes, :n_classes].max(axis=1)
     sure = min(MOST_SURE, float(np.quantile(best, 1 - SHARE_SURE)))

@@ -107,7 +107,7 @@ def measure_split(
     are_sure = calibration.are_sure(split.probabilities, config.n_classes)
     sure = are_sure[is_class]
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
-    losses = -np.log(np.maximum(outputs[np.arange(len(labels)), labels], 1e-7))
+    losses = -np.log(np.maximum(outputs[np.arange(len(labels)), labels], 1e-7))  # as Keras does
     metrics = {
         "accuracy": float(correct.mean()),
         "accuracy_low": float(interval.low),
@@ -170,6 +170,7 @@ def measure_families(
     groups["text"] = np.isin(styles, ("serif", "sans-serif", "monospace"))
     for style, members in groups.items():
         means = [rights[members & (names == name)].mean() for name in set(names[members])]
+        # A set has no order of its own, and sums of floats depend on it.
         metrics[f"accuracy_{style.replace('-', '_')}"] = float(np.mean(sorted(means)))
     none = [(rows[i]["case"], sure[i]) for i in np.flatnonzero(split.labels == config.n_classes)]
     for case in sorted({case for case, _ in none}):

@@ -136,7 +136,7 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File
         ThreadPoolExecutor(_N_PARALLEL) as pool,
     ):
         list(pool.map(copy, _groups(source, files)))  # raises what a thread has raised
-    return sorted(set(lacking)), list(dict.fromkeys(problems))[:_N_REASONS]
+    return sorted(set(lacking)), list(dict.fromkeys(problems))[:_N_REASONS]  # threads mix them
 
 
 def _groups(source: str, files: list[File]) -> Iterator[list[File]]:
@@ -173,7 +173,7 @@ def _opened(source: str, files: list[File]) -> Iterator[Callable[[File], bytes]]
 
 def _package(source: str, file: File) -> tuple[str, str]:
     """Returns the name@version of the package that has a file, and the file's path in it."""
-    name, at, rest = file.at(source.removeprefix("npm:")).rpartition("@")
+    name, at, rest = file.at(source.removeprefix("npm:")).rpartition("@")  # scopes have one too
     version, _, path = rest.partition("/")
     return f"{name}{at}{version}", path
 

@@ -83,7 +83,7 @@ def _assign(source: Path, config: ImagesConfig) -> tuple[Layout, npt.NDArray[np.
 
 def _size(n_images: int, share: float) -> int:
     """Returns the number of images in a share, rounded: at least one of three."""
-    return max(math.floor(n_images * share + 0.5), n_images >= 3) if share else 0
+    return max(math.floor(n_images * share + 0.5), n_images >= 3) if share else 0  # 2.5 is 3
 
 
 def _read(

@@ -54,7 +54,7 @@ def accuracy_by(field: str, splits: Mapping[str, Rows]) -> list[tuple[str, str, 
 
 def draw_sheet(rows: Rows, images: Mapping[str, Image.Image]) -> Image.Image:
     """Draws letters at 64x64 pixels with actual > predicted class, probability and typeface."""
-    n_rows = max(1, -(-len(rows) // _COLUMNS))
+    n_rows = max(1, -(-len(rows) // _COLUMNS))  # rounded up
     sheet = Image.new("L", (_COLUMNS * _CELL[0], n_rows * _CELL[1]), 24)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(9)
     for index, row in enumerate(rows):

@@ -228,7 +228,7 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
                     folder.mkdir()
                     shutil.copy(source, folder / place.name)
             _dvc("add", "--quiet", raw.as_posix())
-        undo.pop_all()
+        undo.pop_all()  # nothing failed
 
 
 def _list_odd(folder: str, names: list[str]) -> list[str]:

@@ -51,7 +51,7 @@ class Classifier:
             values = self._normalize(_pool(values), _FEATURES, index)
         values = np.maximum(self._connect(values.ravel(), 0), 0)
         logits = self._connect(self._normalize(values, "layers/", 0), 1)
-        powers = np.exp(logits - logits.max())
+        powers = np.exp(logits - logits.max())  # no overflow
         probabilities: Floats = powers / powers.sum()
         return probabilities
 

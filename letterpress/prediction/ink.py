@@ -65,10 +65,11 @@ def _magnify(grey: Floats, factor: int) -> Floats:
 def _denoise(grey: Floats) -> tuple[Floats, float]:
     """Filters a noisy picture; returns it with the standard deviation of the noise that is left."""
     differences = grey[:, 1:-1] - (grey[:, :-2] + grey[:, 2:]) / 2
+    # For noise of deviation 1, the differences' is 1.22, and the median of their sizes 0.826.
     noise = float(np.median(np.abs(differences))) / 0.826 if differences.size else 0.0
     if noise < _NOISY:
         return grey, noise
-    return ndimage.gaussian_filter(grey, 0.7), 0.4 * noise
+    return ndimage.gaussian_filter(grey, 0.7), 0.4 * noise  # what this filter leaves of it
 
 
 def find_inks(grey: Floats) -> Iterator[Floats]:

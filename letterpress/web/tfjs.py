@@ -50,7 +50,7 @@ def write_layers_model(folder: Path, model: Any, metadata: Mapping[str, object])
         for variable in layer.weights:
             shape = list(variable.shape)
             entries.append({"name": f"{name}/{variable.name}", "shape": shape, "dtype": "float32"})
-            weights += np.asarray(variable.value, "<f4").tobytes()
+            weights += np.asarray(variable.value, "<f4").tobytes()  # little-endian everywhere
     topology = {"class_name": "Sequential", "config": {"name": model.name, "layers": layers}}
     description = {
         "format": "layers-model",
