@@ -65,8 +65,8 @@ class Classifier:
         self, names: Iterable[str], each: bool = False
     ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
         """Yields each file's name with its answers, or why there are none; see `classify_files`."""
-        inputs = self.config, self.weights, self.calibration
-        return classify_files(names, *inputs, each, self._read)
+        inputs = self.config, self.calibration
+        return classify_files(names, lambda: self._network, *inputs, each, self._read)
 
     @property
     def _read(self) -> Callable[[str, bytes], npt.NDArray[np.float32]] | None:

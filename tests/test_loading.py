@@ -47,6 +47,8 @@ def test_a_classifier_is_fetched_from_a_git_repository_and_its_remote(
         picture.write_bytes(archive.read("my shapes/cross/0.png"))
     here, fetched = load("shapes", reproduced), load("shapes", f"file://{repository.folder}")
     assert fetched.predict(picture) == here.predict(picture)
+    names = [str(picture)]
+    assert [*fetched.predict_files(names)] == [*here.predict_files(names)]
     with pytest.raises(PipelineError, match="cannot be fetched"):
         load("shapes", f"file://{tmp_path / 'nowhere'}")
 

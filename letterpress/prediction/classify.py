@@ -76,30 +76,23 @@ def classify(
 
 def classify_files(
     names: Iterable[str],
+    load: Callable[[], Any],
     config: ClassifierConfig,
-    weights: Path,
     calibration: Calibration,
     each: bool = False,
     read: Reader | None = None,
 ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
     """Yields each file's name with an answer per character, or the reason why there is none.
 
-    Unless `each`, more than one character in a picture is such a reason. `read` takes the whole
-    picture instead of looking for characters.
-
-    Raises:
-        PipelineError: the weights are missing, damaged or do not fit the config.
+    `load` returns the classifier; it is called once there are images. Unless `each`, more than one
+    character in a picture is such a reason. `read` takes the whole picture instead of looking for
+    characters.
     """
-    classifier = None
     names = iter(names)
     while batch := list(islice(names, config.batch_size)):
         pictures = [read_images(name, config, each, read) for name in batch]
         images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
-        if images and classifier is None:
-            classifier = open_classifier(config, weights)
-        answers = iter(
-            classify(classifier, np.stack(images), config, calibration) if images else []
-        )
+        answers = iter(classify(load(), np.stack(images), config, calibration) if images else [])
         for name, found in zip(batch, pictures, strict=True):
             if isinstance(found, PipelineError):
                 yield name, found
