@@ -127,7 +127,7 @@ lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pypro
 	$(COMPILE) --upgrade --group build -o requirements.txt
 	$(COMPILE) --upgrade --group build --group ray -c requirements.txt -o requirements-ray.txt
 	$(COMPILE) --upgrade --group build --group cuda -c requirements.txt -o requirements-cuda.txt
-	$(COMPILE) --upgrade --group dev -c requirements-ray.txt -o requirements-dev.txt
+	$(COMPILE) --upgrade --group dev --extra export -c requirements-ray.txt -o requirements-dev.txt
 
 audit: $(VENV)/installed-dev ## Look for known vulnerabilities in the lock files (needs a network)
 	uv tool run pip-audit@2.10.1 --disable-pip --require-hashes --progress-spinner off \

@@ -49,6 +49,15 @@ def _main() -> None:
     about = "a pipeline, a file of feature weights, or none (default: mnist for grey images)"
     add("--parent", help=about)
     add("--dry-run", action="store_true", help="print what would change, and change nothing")
+    about = "write a trained classifier for other programs"
+    export = commands.add_parser("export", help=about, description=about)
+    export.set_defaults(command=_export)
+    add = export.add_argument
+    add("pipeline", help="letters, digits, or a pipeline of `letterpress new`")
+    add("--to", required=True, type=Path, metavar="FOLDER", help="made if missing")
+    about = "any of %(choices)s (default: all but onnx, which needs further packages)"
+    formats, default = ("keras", "savedmodel", "litert", "onnx"), ("keras", "savedmodel", "litert")
+    add("--format", nargs="+", choices=formats, default=default, metavar="FORMAT", help=about)
     arguments = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
@@ -69,6 +78,13 @@ def _new(arguments: argparse.Namespace) -> None:
     from letterpress.new.command import new
 
     new(arguments.name, arguments.source, arguments.parent, arguments.dry_run)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from letterpress.export import export
+    from letterpress.loading import load
+
+    export(load(arguments.pipeline), arguments.to, arguments.format)
 
 
 def _predict(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,6 @@
 """Trained classifiers by their names, for Python and for the command line."""
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.params import read_params
-from letterpress.evaluation.calibration import read_calibration
+from letterpress.evaluation.calibration import MOST_NONE, read_calibration
 from letterpress.images.config import ImagesConfig
 from letterpress.images.image import decode
 from letterpress.mnist.config import MnistConfig
@@ -25,6 +26,7 @@ from letterpress.prediction.classify import (
     open_classifier,
     read_images,
 )
+from letterpress.prediction.picture import ink_size
 
 _NAMED: dict[str, type[ClassifierConfig]] = {"letters": AsciiLetterConfig, "digits": MnistConfig}
 _ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|.*\.git$")
@@ -67,6 +69,27 @@ class Classifier:
         """Yields each file's name with its answers, or why there are none; see `classify_files`."""
         inputs = self.config, self.calibration
         return classify_files(names, lambda: self._network, *inputs, each, self._read)
+
+    def describe(self, calibrated: bool) -> str:
+        """Returns as JSON what other programs need to use the network: see docs/export.md.
+
+        `calibrated` states whether the network's outputs have the temperature applied already.
+        """
+        config = self.config
+        fit = {"fit": "character", "longer_side": ink_size(config), "placement": config.placement}
+        if isinstance(config, ImagesConfig):
+            fit = {"fit": "picture", "inverted": config.invert}
+        description = {
+            "pipeline": self.name,
+            "input": {"shape": [None, *config.image_shape], "dtype": "float32", "range": [0, 1]},
+            "preprocessing": {**fit, "background": 0},
+            "classes": config.output_names,
+            "calibrated": calibrated,
+            "calibration": self.calibration._asdict(),
+            "most_none": MOST_NONE,
+            "params": {config.section: config.model_dump()},
+        }
+        return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
 
     @property
     def _read(self) -> Callable[[str, bytes], npt.NDArray[np.float32]] | None:
