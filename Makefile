@@ -32,7 +32,7 @@ MOMENTS ?= 20
 
 .DEFAULT_GOAL := help
 .PHONY: help repro metrics experiments report seeds compare search smoke cards workers serve \
-	test test-long test-web test-distributed test-all fuzz chaos bench lint format \
+	release test test-long test-web test-distributed test-all fuzz chaos bench lint format \
 	verify verify-here lock audit notice install clean
 
 help: ## Show this help
@@ -76,6 +76,9 @@ workers: $(VENV)/installed ## Train with several processes (STAGE=train_mnist WO
 serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (PORT=8000)
 	@dvc repro export_web
 	@python -m tools.serve --port $(PORT)
+
+release: repro $(TENSORFLOW_JS) ## Build what others use without training, in release/
+	@python -m tools.release
 
 test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests, offline, on small data (OPTIONS=--cov)
 	python -m pytest $(OPTIONS)

@@ -39,6 +39,8 @@ def _main() -> None:
     add("--each", action="store_true", help="classify each of several characters on a picture")
     about = "guesses with a probability below P, 0 to 1, are not sure (default: as evaluated)"
     add("--sure", type=_probability, metavar="P", help=about)
+    about = "use these released weights, without a project (SHA256SUMS is beside them)"
+    add("--weights", metavar="FILE|URL", help=about)
     about = "make a pipeline for images in class folders"
     new = commands.add_parser("new", help=about, description=about)
     new.set_defaults(command=_new)
@@ -92,7 +94,7 @@ def _predict(arguments: argparse.Namespace) -> None:
     from letterpress.loading import load
     from letterpress.prediction.classify import list_files
 
-    classifier = load(arguments.pipeline)
+    classifier = load(arguments.pipeline, weights=arguments.weights)
     if arguments.sure is None:
         arguments.sure = classifier.calibration.sure
     show = _as_json if arguments.json else _as_text

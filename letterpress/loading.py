@@ -104,27 +104,55 @@ class Classifier:
         return open_classifier(self.config, self.weights)
 
 
-def load(name: str, project: str | Path = ".", revision: str | None = None) -> Classifier:
+def load(
+    name: str,
+    project: str | Path = ".",
+    revision: str | None = None,
+    weights: str | Path | None = None,
+) -> Classifier:
     """Loads a classifier of a project: "letters", "digits", or a pipeline of `letterpress new`.
 
     `project` is its folder or the address of its git repository, whose DVC remote has the weights;
-    `revision` is a commit, branch or tag of that repository.
+    `revision` is a commit, branch or tag of that repository. `weights` is the path or the address
+    of released weights instead; then no project is read.
 
     Raises:
-        PipelineError: the pipeline is unknown or not trained, or the project cannot be fetched.
+        PipelineError: the pipeline is unknown or not trained, the project or the weights cannot be
+            fetched, or released files are damaged.
     """
-    if not _ADDRESS.match(str(project)):
+    if weights is None and not _ADDRESS.match(str(project)):
         return Classifier(name, Path(project))
     with tempfile.TemporaryDirectory() as folder:
-        _fetch(name, str(project), revision, Path(folder))
-        classifier = Classifier(name, Path(folder))
-        if classifier.config.architecture != STANDARD:
+        if weights is None:
+            _fetch(name, str(project), revision, Path(folder))
+        else:
+            _unpack(name, str(weights), Path(folder))
+        try:
+            classifier = Classifier(name, Path(folder))
+            if classifier.config.architecture != STANDARD:
+                raise PipelineError(
+                    "it has an architecture of its own, and code from an address is not run. Clone "
+                    "the repository, and load from its folder"
+                )
+            _ = classifier._network  # before its file is removed
+        except PipelineError as error:
+            reason = " ".join(str(error.__cause__ or error).replace(f"{folder}/", "").split())
             raise PipelineError(
-                f"{project}: {name} has an architecture of its own, and code from an address is not "
-                "run. Clone the repository, and load from its folder"
-            )
-        _ = classifier._network  # before its file is removed
+                f"{weights or project}: not a classifier of {name} ({reason:.300}). Use another version"
+            ) from error
         return classifier
+
+
+def _unpack(name: str, address: str, folder: Path) -> None:
+    """Writes the params, the calibration and the weights of a release, as a project has them."""
+    from letterpress.released import read_released  # imports requests
+
+    released = read_released(name, address)
+    (folder / "params.yaml").write_bytes(released.params)
+    target = folder / "data" / _config_class(name, folder / "params.yaml").section
+    target.mkdir(parents=True)
+    for file, content in zip(_FILES, (released.weights, released.calibration), strict=True):
+        (target / file).write_bytes(content)
 
 
 def _fetch(name: str, address: str, revision: str | None, folder: Path) -> None:
@@ -148,12 +176,18 @@ def _fetch(name: str, address: str, revision: str | None, folder: Path) -> None:
         ) from error
 
 
+def list_pipelines(params: Path) -> list[str]:
+    """Returns the names of the pipelines of a params.yaml that `load` knows."""
+    sections = read_params(params)
+    known = [key for key, own in sections.items() if isinstance(own, dict) and "classes" in own]
+    return [*_NAMED, *known]
+
+
 def _config_class(name: str, params: Path) -> type[ClassifierConfig]:
     if name in _NAMED:
         return _NAMED[name]
-    sections = read_params(params)
-    known = [key for key, own in sections.items() if isinstance(own, dict) and "classes" in own]
-    if name not in known:
-        expected = ", ".join([*_NAMED, *known])
-        raise PipelineError(f"{name!r}: no such pipeline in {params}. Use one of {expected}")
+    if name not in (known := list_pipelines(params)):
+        raise PipelineError(
+            f"{name!r}: no such pipeline in {params}. Use one of {', '.join(known)}"
+        )
     return ImagesConfig.named(name)

@@ -1,0 +1,51 @@
+"""Builds the folder `release` from what `dvc repro` made: what people need to use it untrained.
+
+For each pipeline NAME.weights.h5 and NAME.json, which `letterpress predict --weights` reads; the
+page for any web server; cards and licences; SHA256SUMS. Equal inputs give equal bytes.
+"""
+
+import hashlib
+import shutil
+import zipfile
+from pathlib import Path
+
+from letterpress.core.errors import run
+from letterpress.core.files import replacing
+from letterpress.loading import list_pipelines, load
+from letterpress.released import SUMS, WEIGHTS
+from tools.serve import page_files
+
+
+def build(target: Path = Path("release")) -> None:
+    """Writes the release of the project in the current folder.
+
+    Raises:
+        PipelineError: a pipeline is not trained, or its weights do not fit the params.
+        FileNotFoundError: a file of the page or a text is missing.
+    """
+    names = list_pipelines(Path("params.yaml"))
+    texts = Path("LICENSE"), Path("NOTICE"), *Path("docs/cards").glob("*.md")
+    with replacing(target) as folder:
+        folder.mkdir()
+        for classifier in map(load, names):
+            weights = folder / f"{classifier.name}{WEIGHTS}"
+            shutil.copyfile(classifier.weights, weights)
+            description = classifier.describe(calibrated=False)
+            weights.with_name(f"{classifier.name}.json").write_text(description, encoding="utf-8")
+        with zipfile.ZipFile(folder / "page.zip", "w", zipfile.ZIP_DEFLATED) as page:
+            for address, file in sorted(page_files(Path("web"), Path("data/web/model")).items()):
+                if address != "/":  # it is /index.html
+                    entry = zipfile.ZipInfo(address.lstrip("/"))  # dated 1980, as equal bytes need
+                    page.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+        for text in texts:
+            shutil.copyfile(text, folder / text.name)
+        files = sorted(folder.iterdir())
+        sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
+        (folder / SUMS).write_text("".join(sums), encoding="utf-8")
+        for name in names:
+            load(name, weights=folder / f"{name}{WEIGHTS}")  # as users will
+    print(f"{target}: {', '.join(file.name for file in files)}, {SUMS}")
+
+
+if __name__ == "__main__":
+    run(build, alone=False)
