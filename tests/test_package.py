@@ -162,7 +162,8 @@ def test_the_public_names_are_seven_and_imported_when_they_are_used() -> None:
 
 def test_what_needs_no_tensorflow_does_not_wait_for_it() -> None:
     library = ["letterpress.cli", "letterpress.mistakes.show", "letterpress.transfer.curve"]
-    modules = ["stages.fetch_mnist", "stages.build_ascii_tarball", *library]
+    stages = "fetch_mnist", "build_ascii_tarball", "measure_conditions", "transfer_curve"
+    modules = [*(f"stages.{name}" for name in stages), *library]
     for names, heavy in ((["letterpress"], ("letterpress.", "pydantic")), (modules, "tensorflow")):
         code = f"import sys, {', '.join(names)}; print(*sys.modules)"
         imported = Repository(ROOT).run("python", "-c", code).split()

@@ -13,7 +13,6 @@ from letterpress.evaluation.calibration import read_calibration
 from letterpress.jobs.processes import local_map
 from letterpress.prediction.classify import Answer, classify, open_classifier
 from letterpress.prediction.ink import Floats
-from letterpress.records.read import load_batches, reading
 
 TENSORS = "ready-made tensors"
 
@@ -106,6 +105,9 @@ def _read_tests(pipeline: Pipeline, n_images: int, seed: int) -> tuple[Bytes, li
     Returns:
         The images, uint8 0..255 [n, height, width], and the names of their classes.
     """
+    # Only this process imports TensorFlow; those that prepare pictures do not.
+    from letterpress.records.read import load_batches, reading
+
     config = pipeline.config
     with reading(pipeline.records):
         batches = list(load_batches(pipeline.records, config).as_numpy_iterator())
