@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 from skimage.measure import block_reduce
 
 from letterpress.core.config import ClassifierConfig
+from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing, write_csv
 from letterpress.records.read import load_batches, reading
 
@@ -45,6 +46,10 @@ def load_split(records: Path, config: ClassifierConfig) -> Split:
     with reading(records):
         for images, labels, names in load_batches(records, config).as_numpy_iterator():
             rows += zip(names, labels, np.round(images * 255).astype(np.uint8), strict=True)
+    if not rows:
+        raise PipelineError(
+            f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
+        )
     rows.sort(key=lambda row: row[0])
     filenames, labels, images = zip(*rows, strict=True)
     return Split([name.decode() for name in filenames], np.array(labels), np.stack(images))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from letterpress.core.errors import PipelineError
 from letterpress.mnist.config import MnistConfig
 from letterpress.overview.show import (
     N_EACH,
@@ -90,6 +91,12 @@ def test_the_counts_and_examples_of_records_are_written(trained: Trained, tmp_pa
     assert names == {"counts_by_class.csv", "examples.png", "near_duplicates.csv"}
     with Image.open(tmp_path / "examples.png") as sheet:
         assert sheet.height == 56 + 30 * 3 * N_EACH
+
+
+def test_a_split_without_images_is_refused(tmp_path: Path) -> None:
+    write_splits(tmp_path / "data", {"test": []}, CONFIG)
+    with pytest.raises(PipelineError, match="data/test: no records"):
+        show_data(CONFIG, tmp_path / "data", ["test"], tmp_path / "results")
 
 
 def test_a_manifest_adds_counts_by_style_and_family(tmp_path: Path) -> None:
