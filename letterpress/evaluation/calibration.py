@@ -88,6 +88,8 @@ def read_calibration(path: Path) -> Calibration:
     try:
         return _CALIBRATION.validate_json(path.read_bytes())
     except FileNotFoundError as error:
-        raise PipelineError(f"{path}: no such file. Run `dvc repro evaluate`") from error
+        raise PipelineError(
+            f"{path}: no such file. Run `dvc repro`, or `dvc pull` if there is a remote"
+        ) from error
     except ValueError as error:
-        raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro evaluate`") from error
+        raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro`") from error

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,9 @@ from letterpress.evaluation.calibration import MOST_NONE, Calibration
 from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
+
+_MOST_BYTES = 1 << 29
+"""More than any picture file with the most pixels that are read."""
 
 Reader = Callable[[str, bytes], Floats]
 """Makes the image that the classifier sees of a file's name and content."""
@@ -105,7 +109,10 @@ def read_images(
 ) -> list[Floats] | PipelineError:
     """Reads a file ("-" is standard input); returns its images, or what is wrong with it."""
     try:
-        content = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)  # a device may have no end
+        if len(content) > _MOST_BYTES:
+            raise PipelineError(f"{name}: larger than {_MOST_BYTES} bytes. Save it smaller")
         if read:
             return [read(name, content)]
         picture = open_picture(name, content)
