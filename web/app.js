@@ -48,6 +48,7 @@ function classify() {
 
 /** Reads and classifies a picture file. */
 async function classifyPicture(file) {
+  if (!classifier) return; // the status says why
   clear();
   try {
     const bitmap = await createImageBitmap(file);
