@@ -139,7 +139,9 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
         if taken and not (place.is_relative_to(taken) and source.resolve() == place.resolve()):
             raise PipelineError(f"{taken}: exists. Choose another name, or remove it")
         return False
-    same = isinstance(section, dict) and section.get("source") == place.as_posix()
+    raw = Path("data", name, "raw")
+    is_complete = not place.is_relative_to(raw) or raw.with_suffix(".dvc").exists()
+    same = isinstance(section, dict) and section.get("source") == place.as_posix() and is_complete
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
         raise PipelineError(
             f"{PARAMS}: {name} exists, for other data or from an interrupted run. Choose another "

@@ -113,6 +113,9 @@ def test_nothing_is_overwritten(
     new("flowers", source)
     assert "already there, nothing changed" in capsys.readouterr().out
     assert files(clone) == before
+    Path("data/flowers/raw.dvc").unlink()  # as after a kill before the end
+    with pytest.raises(PipelineError, match=r"flowers exists, .* interrupted run\. .* remove the"):
+        new("flowers", source)
 
 
 def test_a_failure_leaves_nothing_behind(
