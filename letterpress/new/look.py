@@ -80,7 +80,8 @@ def look(source: Path) -> Findings:
     counts = _count(source, folders, readable, left_out)
     colour, light = np.mean(samples, axis=0) > (0.1, 0.5)
     # One of the values even if their number is even: a size is a whole number.
-    width, height = np.quantile(sizes, (0, 0.5, 1), axis=0, method="inverted_cdf").T.tolist()
+    found = np.quantile(sizes, (0, 0.5, 1), axis=0, method="inverted_cdf").T.tolist()
+    width, height = map(tuple, found)
     return Findings(counts, (width, height), bool(colour), bool(light), dict(left_out))
 
 
