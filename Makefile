@@ -104,7 +104,9 @@ chaos: $(VENV)/installed-dev ## Kill stages and DVC, compare the results (MOMENT
 	MOMENTS=$(MOMENTS) python -m pytest -m chaos tests/reliability $(OPTIONS)
 
 bench: $(VENV)/installed-dev ## Measure docs/performance.md again (OPTIONS=--quick)
-	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default $(OPTIONS)
+	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
+		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
+	python -m tools.bench benchmark.json
 
 lint: $(VENV)/installed-dev ## Check style, types, imports, dependencies and workflows
 	ruff check .

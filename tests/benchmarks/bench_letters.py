@@ -16,7 +16,6 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import draw_tarballs
 from tests.benchmarks.conftest import Measuring
 from tests.benchmarks.networks import seconds_of
-from tests.benchmarks.tables import number
 from tests.conftest import ROOT
 
 TYPEFACES = ROOT / "data/typefaces"
@@ -72,5 +71,4 @@ def test_growth(measuring: Measuring, tmp_path: Path, quick: bool, request: Any)
             done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             cost = json.loads(done.stdout.splitlines()[-1])
-            megabytes = str(cost["megabytes"]), str(cost["megabytes_at_start"])
-            measuring.row("growth", step, f"{n:,}", number(cost["microseconds"]), *megabytes)
+            measuring.row("growth", step=step, letters=n, **cost)

@@ -1,8 +1,10 @@
-"""Measures for the tables of docs/performance.md. `make bench` runs these files, `pytest` does not."""
+"""Measures for the tables of `tools/bench.py`. `make bench` runs these files, `pytest` alone does not."""
 
+import os
 import statistics
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,14 +13,9 @@ from letterpress.core.tensorflow import tf
 from letterpress.jobs.shards import shard_paths
 from letterpress.mnist.config import MnistConfig
 from letterpress.records.read import read_lengths
-from tests.benchmarks.tables import Row, describe_machine, number, with_rows
 from tests.conftest import ROOT
 
 RECORDS = ROOT / "data/mnist/tfrecords"
-
-PAGE = ROOT / "docs/performance.md"
-ROWS: list[tuple[str, Row]] = []
-"""The rows measured so far, each after the name of its table."""
 
 Measured = Callable[[], float]
 """Does something once and returns the seconds that it takes, per step, per letter, ..."""
@@ -29,11 +26,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--million", action="store_true", help="growth up to a million letters")
 
 
-def pytest_sessionfinish() -> None:
-    """Writes what was measured; other rows stay as they are."""
-    page = PAGE.read_text(encoding="utf-8")
-    if ROWS:
-        PAGE.write_text(with_rows(page, ROWS, describe_machine()), encoding="utf-8")
+def pytest_benchmark_update_machine_info(config: object, machine_info: dict[str, Any]) -> None:
+    machine_info["cores"] = len(os.sched_getaffinity(0))
+    machine_info["load"] = round(os.getloadavg()[0], 1)
 
 
 @pytest.fixture
@@ -69,27 +64,22 @@ def records(config: MnistConfig, tmp_path: Path) -> Path:
 
 
 class Measuring:
-    """Measures, and adds rows to the tables of the page."""
+    """Measures, and adds rows to the tables of `tools/bench.py`."""
 
-    def __init__(self, quick: bool) -> None:
+    def __init__(self, rows: list[dict[str, Any]], quick: bool) -> None:
+        self.rows = rows
         self.quick = quick
-        self.run = "quick" if quick else "full"
 
-    def row(self, table: str, *cells: str) -> None:
+    def row(self, table: str, **columns: object) -> None:
         """Adds a row to a table."""
-        ROWS.append((table, cells))
+        self.rows.append({"table": table, **columns, "quick": self.quick})
 
     def value(
-        self, what: str, result: float, *, unit: str, goals: tuple[float, float], medians: str = ""
+        self, what: str, result: float, *, unit: str, goals: tuple[float, float], **columns: float
     ) -> None:
         """Adds a row to the table of ratios; `goals` are its floor and its aim."""
-        floor, aim = goals
-        sign = -1 if aim < floor else 1  # less may be better
-        reached = "aim" if sign * result >= sign * aim else "floor"
-        if sign * result < sign * floor:
-            reached = "-"
-        shown = f"{number(result)} {unit}".rstrip() if unit or medians else f"{result:.4f}"
-        self.row("ratios", what, shown, f"{floor:g}", f"{aim:g}", reached, medians, self.run)
+        columns |= {"floor": goals[0], "aim": goals[1]}
+        self.row("ratios", what=what, result=result, unit=unit, **columns)
 
     def ratio(
         self,
@@ -110,10 +100,11 @@ class Measuring:
                 seconds = measured()
                 values.append(work / seconds if unit.endswith("/s") else seconds)
         result = statistics.median(a / b for a, b in zip(own, others, strict=True))
-        medians = " / ".join(number(statistics.median(values)) for values in (own, others))
-        self.value(what, result, unit="", goals=goals, medians=f"{medians} {unit}")
+        medians = {"ours": statistics.median(own), "peer": statistics.median(others)}
+        self.value(what, result, unit=unit, goals=goals, **medians)
 
 
 @pytest.fixture
-def measuring(quick: bool) -> Measuring:
-    return Measuring(quick)
+def measuring(benchmark: Any, quick: bool) -> Measuring:
+    benchmark.pedantic(lambda: None)  # pytest-benchmark only writes the rows to its JSON file
+    return Measuring(benchmark.extra_info.setdefault("rows", []), quick)
