@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from letterpress.cli import main
+from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
 from letterpress.loading import load
 from tests.conftest import ROOT, Params, write_params
@@ -33,13 +34,14 @@ WEIGHTS, URL = "letters.weights.h5", "https://your.host/v1.0.0/"
 
 @pytest.fixture
 def release(project: Path, tiny_params: Params) -> Path:
-    """A release of random weights, in a project of its own."""
+    """A release of random weights. The pipeline `own`, with its own architecture, is left out."""
     new = {
         key for key, value in tiny_params.items() if isinstance(value, dict) and "source" in value
     }
     kept = {key: value for key, value in tiny_params.items() if key not in new}
-    write_params(project, {**kept, "photos": PHOTOS})
-    for name in ("letters", "digits", "photos"):
+    shutil.copy(ROOT / STANDARD, "own.py")
+    write_params(project, {**kept, "photos": PHOTOS, "own": {**PHOTOS, "architecture": "own.py"}})
+    for name in ("letters", "digits", "photos", "own"):
         save(name)
     shutil.copytree(ROOT / "docs/cards", "docs/cards")
     shutil.copytree(ROOT / "web", "web", ignore=shutil.ignore_patterns("node_modules"))

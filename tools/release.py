@@ -9,6 +9,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+from letterpress.core.config import STANDARD
 from letterpress.core.errors import run
 from letterpress.core.files import replacing
 from letterpress.loading import list_pipelines, load
@@ -19,15 +20,18 @@ from tools.serve import page_files
 def build(target: Path = Path("release")) -> None:
     """Writes the release of the project in the current folder.
 
+    Pipelines with an architecture of their own are left out: `predict --weights` runs no code.
+
     Raises:
         PipelineError: a pipeline is not trained, or its weights do not fit the params.
         FileNotFoundError: a file of the page or a text is missing.
     """
-    names = list_pipelines(Path("params.yaml"))
+    trained = [load(name) for name in list_pipelines(Path("params.yaml"))]
+    released = [one for one in trained if one.config.architecture == STANDARD]
     texts = Path("LICENSE"), Path("NOTICE"), *Path("docs/cards").glob("*.md")
     with replacing(target) as folder:
         folder.mkdir()
-        for classifier in map(load, names):
+        for classifier in released:
             weights = folder / f"{classifier.name}{WEIGHTS}"
             shutil.copyfile(classifier.weights, weights)
             description = classifier.describe(calibrated=False)
@@ -42,8 +46,8 @@ def build(target: Path = Path("release")) -> None:
         files = sorted(folder.iterdir())
         sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]
         (folder / SUMS).write_text("".join(sums), encoding="utf-8")
-        for name in names:
-            load(name, weights=folder / f"{name}{WEIGHTS}")  # as users will
+        for classifier in released:
+            load(classifier.name, weights=folder / f"{classifier.name}{WEIGHTS}")  # as users will
     print(f"{target}: {', '.join(file.name for file in files)}, {SUMS}")
 
 
