@@ -88,7 +88,8 @@ def test_forged_predictions_metrics_and_hashes_are_found(
     project.write("stages/__init__.py", "")  # else the package of this clone wins
     project.write("stages/evaluate.py", EVALUATE)
     project.write("data/letters/weights.h5", "100")
-    project.run("dvc commit --quiet --force write train")
+    for stage in ("write", "train"):
+        project.record(stage)
     project.run("dvc repro --quiet evaluate")
     project.commit()
     done = verify()
@@ -98,7 +99,7 @@ def test_forged_predictions_metrics_and_hashes_are_found(
     weights.write_text("60")
     project.run("python stages/evaluate.py")
     weights.write_text("100")
-    project.run("dvc commit --quiet --force evaluate")
+    project.record("evaluate")
     project.commit()
     project.run("dvc repro --quiet")  # believes them
     done = verify()
