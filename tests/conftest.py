@@ -35,12 +35,13 @@ TINY = """
 architecture: letterpress/model/features.py
 n_epochs: 2
 batch_size: 26
-blocks: [[8], [16]]
-dense_units: 32
+blocks: [[4]]
+dense_units: 8
 mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samples: 60}
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
   n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
-transfer: {labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2, n_steps: 2}
+transfer: {starts: [pretrained], labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2,
+  n_steps: 2}
 conditions: {n_images: 1}
 """
 

@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> 
 def test_the_best_epoch_is_kept_also_after_a_resume_and_patience_ends_the_training(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second epoch is the best of five, and the fourth cannot be saved."""
+    """The second epoch is the best, the fourth cannot be saved, and there is no fifth."""
     epochs, save = loop._epochs, Checkpoint.save
     weights: list[list[bytes]] = []
 
@@ -104,22 +104,17 @@ def test_the_best_epoch_is_kept_also_after_a_resume_and_patience_ends_the_traini
         assert len(history) < 4
         save(self, history)
 
-    def train_best(**changes: Any) -> Any:
-        config = trained.config.replace(n_epochs=5, learning_rate=0.03, **changes)
-        return train(config, trained.records, tmp_path / "curves", checkpoint=checkpoint)
-
-    checkpoint = tmp_path / "training.npz"
+    values = {"n_epochs": 6, "learning_rate": 0.03, "keep": "best", "patience": 2}
+    config, checkpoint = trained.config.replace(**values), tmp_path / "training.npz"
+    arguments = config, trained.records, tmp_path / "curves", None, checkpoint
     monkeypatch.setattr(loop, "_epochs", worsened)
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoint, "save", save_three)
         with pytest.raises(AssertionError):
-            train_best(keep="best")
+            train(*arguments)
     del weights[3:]  # the fourth epoch is trained again
-    assert bits(train_best(keep="best")) == weights[1]
-    assert len(set(map(tuple, weights))) == len(weights) == 5
-    weights.clear()
-    assert bits(train_best(patience=2)) == weights[-1]
-    assert len(weights) == 4
+    assert bits(train(*arguments)) == weights[1]
+    assert len(set(map(tuple, weights))) == len(weights) == 4
 
 
 def test_a_training_that_diverges_is_refused(

@@ -22,6 +22,8 @@ STARTS = ["scratch", "pretrained", "frozen"]
 VALUES: Params = {"n_test_per_class": 2, "n_seeds": 2, "n_steps": 3, "batch_size": 8}
 VALUES |= {"starts": STARTS, "split": "unseen", "learning_rate": 0.01}
 TRANSFER = TransferConfig(labels_per_class=[1, 4, 2], **VALUES)
+# The stage compiles each training, and these are short enough for different accuracies.
+OF_STAGE = TRANSFER.replace(starts=STARTS[:2], n_steps=2, learning_rate=0.002)
 
 
 def patch_threads(patch: pytest.MonkeyPatch) -> list[int]:
@@ -46,7 +48,8 @@ def draw_examples(n_per_class: int, seed: int) -> list[Example]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with the files that the stage reads."""
     folder = tmp_path_factory.mktemp("transfer")
-    write_params(folder, {"ascii_letter": CONFIG.model_dump(), "transfer": TRANSFER.model_dump()})
+    params = {"ascii_letter": CONFIG.model_dump(), "transfer": OF_STAGE.model_dump()}
+    write_params(folder, params)
     splits = {"train": draw_examples(N_TRAIN, 1), "unseen": draw_examples(N_UNSEEN, 2)}
     write_splits(folder / RECORDS, splits, CONFIG)
     extractor = build_features(CONFIG)

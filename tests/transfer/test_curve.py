@@ -21,7 +21,7 @@ from letterpress.transfer.curve import (
 )
 from letterpress.transfer.training import measure_accuracies
 from stages.transfer_curve import FEATURES, RECORDS, RESULTS, main
-from tests.transfer.conftest import CONFIG, STARTS, TRANSFER, patch_threads
+from tests.transfer.conftest import CONFIG, OF_STAGE, STARTS, TRANSFER, patch_threads
 
 
 def test_points_keep_their_labels_start_and_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,10 +70,10 @@ def test_results_agree_and_a_training_alone_gives_what_it_gives_among_others(
     rows = list(csv.reader((RESULTS / "curve.csv").read_text("utf-8").splitlines()))
     assert rows[0] == ["labels_per_class", "start", "seed", "accuracy"]
     points = [Point(int(n), start, int(seed), float(value)) for n, start, seed, value in rows[1:]]
-    assert len({point[:3] for point in points}) == len(points) == 18
+    assert len({point[:3] for point in points}) == len(points) == 12
     assert len({point.accuracy for point in points}) > 2
     patch_threads(monkeypatch)
-    again = measure_accuracies(CONFIG, TRANSFER, RECORDS, FEATURES, "pretrained", 1)
+    again = measure_accuracies(CONFIG, OF_STAGE, RECORDS, FEATURES, "pretrained", 1)
     spread = [point.accuracy for point in points if point[1:3] == ("pretrained", 1)]
     assert spread == pytest.approx(again, abs=1e-4)
     metrics = json.loads((RESULTS / "metrics.json").read_text("utf-8"))
