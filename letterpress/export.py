@@ -67,6 +67,9 @@ def _write(name: str, path: Path, model: Any, description: str) -> None:
             warnings.simplefilter("ignore", FutureWarning)  # Keras sets np.object
             model.export(path, format="onnx", verbose=False, input_signature=inputs)
         written = onnx.load(path)
-        values = {key: json.dumps(value) for key, value in json.loads(description).items()}
+        values = {
+            key: json.dumps(value, allow_nan=False)
+            for key, value in json.loads(description).items()
+        }
         onnx.helper.set_model_props(written, values)
         onnx.save(written, path)

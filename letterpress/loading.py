@@ -89,7 +89,7 @@ class Classifier:
             "most_none": MOST_NONE,
             "params": {config.section: config.model_dump()},
         }
-        return json.dumps(description, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @property
     def _read(self) -> Callable[[str, bytes], npt.NDArray[np.float32]] | None:
@@ -113,14 +113,14 @@ def load(
     """Loads a classifier of a project: "letters", "digits", or a pipeline of `letterpress new`.
 
     `project` is its folder or the address of its git repository, whose DVC remote has the weights;
-    `revision` is a commit, branch or tag of that repository. `weights` is the path or the address
+    `revision` is a commit, branch or tag of the repository. `weights` is the path or the address
     of released weights instead; then no project is read.
 
     Raises:
         PipelineError: the pipeline is unknown or not trained, the project or the weights cannot be
             fetched, or released files are damaged.
     """
-    if weights is None and not _ADDRESS.match(str(project)):
+    if weights is None and revision is None and not _ADDRESS.match(str(project)):
         return Classifier(name, Path(project))
     with tempfile.TemporaryDirectory() as folder:
         if weights is None:

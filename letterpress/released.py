@@ -54,7 +54,9 @@ def read_released(name: str, address: str) -> Released:
         ) from error
     if pipeline != name:
         raise PipelineError(f"{address}: expected weights of {name} (got {pipeline}). Use others")
-    params, calibration = (json.dumps(value, ensure_ascii=False).encode() for value in values)
+    params, calibration = (
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode() for value in values
+    )
     return Released(params, contents[0], calibration)
 
 

@@ -49,6 +49,9 @@ def test_a_classifier_is_fetched_from_a_git_repository_and_its_remote(
     assert fetched.predict(picture) == here.predict(picture)
     names = [str(picture)]
     assert [*fetched.predict_files(names)] == [*here.predict_files(names)]
+    assert load("shapes", repository.folder, "HEAD").predict(picture) == here.predict(picture)
+    with pytest.raises(PipelineError, match=r"cannot be fetched .*the revision"):
+        load("shapes", repository.folder, "no-such-tag")
     with pytest.raises(PipelineError, match="cannot be fetched"):
         load("shapes", f"file://{tmp_path / 'nowhere'}")
 

@@ -44,12 +44,12 @@ class Calibration(NamedTuple):
         return np.asarray((classes.max(axis=1) >= self.sure) & ~is_none)
 
 
-def check_finite(probabilities: Probabilities, weights: Path) -> None:
-    """Raises a PipelineError if the outputs of these weights are NaN, as sums of huge ones are."""
+def check_finite(probabilities: Probabilities, where: Path | str) -> None:
+    """Raises a PipelineError if the outputs of the weights at a place are NaN, as sums of huge ones are."""
     if not np.isfinite(probabilities).all():
         raise PipelineError(
-            f"{weights}: expected finite probabilities (got NaN: the weights are too large). "
-            "Train again with a lower learning_rate, or delete the file and run `dvc repro`"
+            f"{where}: expected finite probabilities (got NaN: the weights are too large). "
+            "Train again with a lower learning_rate, or delete the weights and run `dvc repro`"
         )
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from letterpress.core.config import STANDARD, ClassifierConfig
 from letterpress.core.errors import PipelineError
-from letterpress.evaluation.calibration import MOST_NONE, Calibration
+from letterpress.evaluation.calibration import MOST_NONE, Calibration, check_finite
 from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
 from letterpress.prediction.picture import open_picture, prepare, prepare_each
@@ -67,14 +67,19 @@ def open_classifier(config: ClassifierConfig, weights: Path) -> Any:
 def classify(
     classifier: Any, images: Floats, config: ClassifierConfig, calibration: Calibration
 ) -> list[Answer]:
-    """Returns an answer for each image that `prepare` made."""
-    n = config.n_classes
+    """Returns an answer for each image that `prepare` made.
+
+    Raises:
+        PipelineError: the classifier's outputs are NaN.
+    """
+    n, outputs = config.n_classes, classifier.predict_on_batch(images)  # [n, n_outputs]
+    check_finite(outputs, config.section)
     return [
         Answer(
             [Guess(config.class_names[label], float(row[label])) for label in np.argsort(-row[:n])],
             float(row[n:].sum()),
         )
-        for row in calibration.apply(classifier.predict_on_batch(images))  # [n_outputs]
+        for row in calibration.apply(outputs)
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.weights import open_weights, read_arrays
-from letterpress.evaluation.calibration import Probabilities, check_finite
+from letterpress.evaluation.calibration import Probabilities
 from letterpress.prediction.ink import Floats
 
 Shape = tuple[int, ...]
@@ -26,20 +26,17 @@ class Classifier:
 
     Raises:
         PipelineError: the file is missing or damaged, its arrays are not exactly those of the
-            network, or they are not finite float32 numbers; or, when predicting, so large that a
-            probability would be NaN.
+            network, or they are not finite float32 numbers.
     """
 
     def __init__(self, config: ClassifierConfig, weights: Path) -> None:
-        self._path, self._blocks = weights, config.blocks
+        self._blocks = config.blocks
         self._weights = _read(weights, _list_shapes(config))
 
     def predict_on_batch(self, images: Floats) -> Probabilities:
         """Returns the probabilities [batch, n_outputs] of images, float32 0..1 [batch, h, w, c]."""
-        with np.errstate(all="ignore"):  # no warnings: the outputs are checked
-            probabilities = np.stack([self._classify(image) for image in images])
-        check_finite(probabilities, self._path)
-        return probabilities
+        with np.errstate(all="ignore"):  # no warnings: `classify` checks the outputs
+            return np.stack([self._classify(image) for image in images])
 
     def _classify(self, values: Floats) -> Floats:
         """Returns the probabilities [n_outputs] of an image [h, w, c]."""

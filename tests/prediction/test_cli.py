@@ -138,7 +138,7 @@ def test_weights_that_overflow_are_refused(predict: Predict, classifier: Any) ->
     overflow(classifier, WEIGHTS)
     out, (error,), code = predict("a.png", "--json")
     assert (out, code) == ([], 1)
-    assert error.startswith(f"error: {WEIGHTS}: expected finite probabilities (got NaN")
+    assert error.startswith("error: ascii_letter: expected finite probabilities (got NaN")
 
 
 def test_json_lines_are_in_order_over_several_batches(predict: Predict) -> None:
