@@ -224,7 +224,7 @@ def evaluate_splits(
             (*row, *((manifest[row.filename][key] for key in DESCRIPTION) if manifest else ()))
             for row in list_predictions(split, config)
         ]
-        print(f"{records / name}: accuracy {values['accuracy']:.2%} of {len(split.labels)}")
+        print(f"{records / name}: accuracy {values['accuracy']:.2%} of {is_class.sum()}")
     header = Prediction._fields + (DESCRIPTION if manifest else ())
     for file, rows in tables.items():
         write_csv(results / file, header, rows)
