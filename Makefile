@@ -61,7 +61,7 @@ seeds: $(VENV)/installed ## Train HEAD with several seeds, show mean and spread 
 compare: $(VENV)/installed ## Train BASE and HEAD with the same seeds (BASE=main SEEDS=5)
 	python -m tools.seeds $(SEEDS) --base $(BASE)
 
-search: $(VENV)/installed-dev ## Search params of the letters, on validation (N=30)
+search: $(VENV)/installed-dev ## Search for params of the letters, on validation (N=5)
 	@python -m tools.search $(N)
 
 smoke: $(VENV)/installed ## Run the whole pipeline on a few images, in a minute
@@ -77,7 +77,7 @@ serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on 
 	@dvc repro export_web
 	@python -m tools.serve --port $(PORT)
 
-release: repro $(TENSORFLOW_JS) ## Build what others use without training, in release/
+release: repro $(TENSORFLOW_JS) ## Build the files that others use without training, in release/
 	@python -m tools.release
 
 test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests, offline, on small data (OPTIONS=--cov)
@@ -145,7 +145,7 @@ notice: $(VENV)/installed-dev ## Write the licences of the locked packages to NO
 install: $(VENV)/installed-dev ## Install everything that development needs
 
 clean: ## Remove the virtual environment, all results and the cache
-	rm -rf $(VENV) web/node_modules .dvc/cache .dvc/tmp
+	rm -rf $(VENV) web/node_modules .dvc/cache .dvc/tmp release
 	git clean -fdXq data
 
 $(BIN)/python:

@@ -1,4 +1,4 @@
-"""Builds the folder `release` from what `dvc repro` made: what people need to use it untrained.
+"""Builds the folder `release` from what `dvc repro` made: the files to classify without training.
 
 For each pipeline NAME.weights.h5 and NAME.json, which `letterpress predict --weights` reads; the
 page for any web server; cards and licences; SHA256SUMS. Equal inputs give equal bytes.

@@ -1,9 +1,9 @@
-"""Searches good params of the letters with Optuna (TPE), on validation images only.
+"""Searches for good params of the letters with Optuna (TPE), on validation images only.
 
 python -m tools.search 30    until HEAD has 30 experiments, search-1 to search-30
 
-The DVC experiments are all that is kept: a search that was stopped continues as if it had not been.
-For another space, edit and commit SPACE.
+Only the DVC experiments are kept, so an interrupted search resumes with the same proposals. For
+another space, edit SPACE and commit it.
 """
 
 import argparse
@@ -38,7 +38,7 @@ FILE, KEY = "data/ascii_letter/metrics.json", "accuracy_validation"
 
 
 def propose(number: int, earlier: Sequence[FrozenTrial]) -> dict[str, str]:
-    """Returns the params of an experiment. They depend on its number and the earlier ones alone."""
+    """Returns the params of an experiment, which depend only on its number and the earlier ones."""
     sampler = optuna.samplers.TPESampler(seed=number)
     study = optuna.create_study(direction="maximize", sampler=sampler)
     study.add_trials(earlier)
@@ -56,9 +56,9 @@ def read(experiment: str) -> FrozenTrial:
 
 
 def search(n_experiments: int) -> None:
-    """Runs the experiments that HEAD does not have yet, one after the other, and prints all."""
+    """Runs the experiments that HEAD does not have yet, one after the other, and prints each."""
     if git("status", "--porcelain", "--untracked-files=no"):
-        raise PipelineError("the workspace has uncommitted changes. Commit them")
+        raise PipelineError("workspace: uncommitted changes. Commit them")
     commit = git("rev-parse", "HEAD").decode().strip()
     trials: list[FrozenTrial] = []
     for number in range(1, n_experiments + 1):
@@ -71,7 +71,7 @@ def search(n_experiments: int) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Searches good params of the letters.")
+    parser = argparse.ArgumentParser(description="Searches for good params of the letters.")
     parser.add_argument("n_experiments", type=int, help="the number of experiments, at least 1")
     n_experiments = max(1, parser.parse_args().n_experiments)
     optuna.logging.set_verbosity(optuna.logging.WARNING)

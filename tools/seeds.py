@@ -99,7 +99,7 @@ def compare(n_seeds: int, names: Sequence[str]) -> str:
     if n_seeds < 2:
         raise PipelineError(f"seeds: at least 2 (got {n_seeds}). Try make seeds N=5")
     if git("status", "--porcelain", "--untracked-files=no"):
-        raise PipelineError("the workspace has uncommitted changes. Commit them")
+        raise PipelineError("workspace: uncommitted changes. Commit them")
     commits = [
         git("rev-parse", "--verify", f"{name}^{{commit}}").decode().strip() for name in names
     ]

@@ -29,7 +29,7 @@ def call(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
 
 
 @pytest.mark.long
-def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(
+def test_an_interrupted_search_resumes_with_the_same_proposals(
     project: Project, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(search, "SPACE", SPACE)
