@@ -67,7 +67,7 @@ def new(name: str, source: Path, parent: str | None = None, dry_run: bool = Fals
         return
     _apply(name, source, place, texts)
     print(f"wrote {', '.join(map(str, sorted(texts)))}")
-    if place.is_relative_to(Path("data", name, "raw")):
+    if _is_copy(name, source, place):
         print(f"copied the data to {place}, for DVC")
     print(f"\nNow run: {_next_command(name)}")
 
@@ -126,6 +126,11 @@ def _place(name: str, source: Path) -> Path:
     return raw / (name + "".join(suffixes).lower())
 
 
+def _is_copy(name: str, source: Path, place: Path) -> bool:
+    """Returns whether the data come from outside the project, and are copied to data/NAME/raw."""
+    return place.is_relative_to(Path("data", name, "raw")) and source.resolve() != place.resolve()
+
+
 def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     """Tells whether the same command ran before.
 
@@ -139,8 +144,7 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
         if taken and not (place.is_relative_to(taken) and source.resolve() == place.resolve()):
             raise PipelineError(f"{taken}: exists. Choose another name, or remove it")
         return False
-    raw = Path("data", name, "raw")
-    is_complete = not place.is_relative_to(raw) or raw.with_suffix(".dvc").exists()
+    is_complete = not _is_copy(name, source, place) or Path("data", name, "raw.dvc").exists()
     same = isinstance(section, dict) and section.get("source") == place.as_posix() and is_complete
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
         raise PipelineError(
@@ -180,8 +184,9 @@ def _find_network(features: str) -> dict[str, Any]:
     """Returns the shape of the parent's network, else of the default one."""
     params = _values(PARAMS) if features else {}
     own = params.get(Path(features).parent.name, {})
+    shared = {} if "classes" in own else params  # such a pipeline takes nothing from the root
     default = ImagesConfig.model_fields
-    found = {key: own.get(key, params.get(key, default[key].default)) for key in _NETWORK}
+    found = {key: own.get(key, shared.get(key, default[key].default)) for key in _NETWORK}
     if found["architecture"] == STANDARD:  # not a file of the project if the library is installed
         del found["architecture"]
     return {key: [*map(list, value)] if key == "blocks" else value for key, value in found.items()}

@@ -143,6 +143,18 @@ def test_data_in_the_project_are_used_where_they_are(clone: Repository, source: 
     assert not Path("data/flowers").exists()
 
 
+def test_data_in_the_folder_of_the_pipeline_are_used_there_too(
+    clone: Repository, source: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(shutil.copytree(source, "data/flowers/raw"))
+    new("flowers", place, "none")
+    assert "copied" not in capsys.readouterr().out
+    before = files(clone)
+    new("flowers", place, "none")
+    assert "already there, nothing changed" in capsys.readouterr().out
+    assert files(clone) == before
+
+
 def test_a_child_has_the_architecture_of_its_parent(clone: Repository, source: Path) -> None:
     text = Path("params.yaml").read_text("utf-8")
     Path("params.yaml").write_text(text.replace(STANDARD, "own.py"), "utf-8")
@@ -151,6 +163,11 @@ def test_a_child_has_the_architecture_of_its_parent(clone: Repository, source: P
     assert values["architecture"] == "own.py"
     shutil.copy(ROOT / STANDARD, "own.py")
     assert "own.py" in clone.run("dvc", "status", "train_flowers")
+    place = Path(shutil.copytree(source, "photos"))
+    new("plants", place, "none")  # its section does not have the architecture of the root
+    new("trees", place, "plants")
+    values = yaml.safe_load(Path("params.yaml").read_text("utf-8"))
+    assert "architecture" not in {**values["plants"], **values["trees"]}
 
 
 @pytest.mark.long
