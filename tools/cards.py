@@ -65,7 +65,8 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
     values = json.loads((folder / "metrics.json").read_text("utf-8"))
     rows = []
     for suffix, name in splits.items():
-        n_images = f"{len(_rows(folder / f'predictions{suffix}.csv')):,}"
+        images = _rows(folder / f"predictions{suffix}.csv")
+        n_images = f"{sum(row['actual'] != 'none' for row in images):,}"  # those of the accuracy
         keys = [f"accuracy{suffix}{bound}" for bound in ("", "_low", "_high")]
         accuracy, low, high = (_percent(values[key]) for key in keys)
         others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
