@@ -50,7 +50,7 @@ def read_released(name: str, address: str) -> Released:
         pipeline, *values = (description[key] for key in ("pipeline", "params", "calibration"))
     except (ValueError, KeyError, TypeError) as error:
         raise PipelineError(
-            f"{folder}{listed}: not a release's ({error!r}). Use another"
+            f"{folder}{listed}: not the description of a release ({error!r}). Use another"
         ) from error
     if pipeline != name:
         raise PipelineError(f"{address}: expected weights of {name} (got {pipeline}). Use others")

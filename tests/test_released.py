@@ -162,8 +162,11 @@ BAD: list[tuple[Callable[[Path], object], str]] = [
     (lambda release: (release / "SHA256SUMS").unlink(), "SHA256SUMS: cannot be read"),
     (lambda release: (release / "SHA256SUMS").write_bytes(b"<html>\xff"), "SHA-256 in SHA256SUMS"),
     (replace(WEIGHTS, b"<html>"), "not a classifier of letters .*signature not found"),
-    (replace("letters.json", b"\xff"), "letters.json: not a release's"),
-    (replace("letters.json", b'{"pipeline": "letters"}'), "letters.json: not a release's .*params"),
+    (replace("letters.json", b"\xff"), "letters.json: not the description of a release"),
+    (
+        replace("letters.json", b'{"pipeline": "letters"}'),
+        "letters.json: not the description of a release .*params",
+    ),
     (lambda r: edit_json(r, "pipeline", "digits"), "expected weights of letters .got digits"),
     (lambda r: edit_json(r, "params", {"ascii_letter": {"shape": 1}}), "not a classifier .*shape"),
     (lambda r: edit_json(r, "params", {"../x": {}}), "not a classifier .*ascii_letter is missing"),

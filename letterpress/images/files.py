@@ -92,12 +92,13 @@ def _endings() -> set[str]:
 def open_files(source: Path) -> Iterator[Iterator[File]]:
     """Yields the files of a folder in a fixed random order, or of a tar or zip file in its own.
 
-    Files of the system are skipped.
+    Files of the operating system are skipped. Reading a link, or a damaged member of a zip file,
+    raises a PipelineError too.
 
     Raises:
-        FileNotFoundError: there is nothing.
+        FileNotFoundError: `source` does not exist.
         PipelineError: the tar or zip file is damaged, encrypted or a bomb, or a name has control
-            characters or is not UTF-8. Reading a file raises one for a link and a damaged member.
+            characters or is not UTF-8.
     """
     if source.is_dir():
         yield _filtered(source, _walk(source))

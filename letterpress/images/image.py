@@ -8,7 +8,7 @@ from letterpress.records.image import decode_image
 
 
 def decode(name: str, content: bytes, config: ImagesConfig) -> npt.NDArray[np.uint8]:
-    """Decodes an image file of any size and mode, scaled and padded, inverted if the config says so.
+    """Decodes an image file of any size and mode, scaled, padded, and inverted if config.invert.
 
     Returns:
         uint8 0..255 [image_height, image_width, n_channels]. See `decode_image` for errors.

@@ -137,7 +137,7 @@ def test_names_that_cannot_be_printed_are_refused(tmp_path: Path) -> None:
             look(source)
 
 
-def test_images_beside_the_class_folders_are_no_class(tmp_path: Path) -> None:
+def test_images_beside_the_class_folders_are_left_out(tmp_path: Path) -> None:
     findings = look(write_folder(tmp_path, FLOWERS | {"cover.png": encode(999)}))
     assert findings.totals == SIZES
     assert findings.left_out == {"outside the class folders": 1}

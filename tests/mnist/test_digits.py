@@ -127,7 +127,7 @@ def test_training_and_validation_are_drawn_at_random_by_the_data_seed_in_any_sha
         draw(digits, "validation", CONFIG.replace(n_train_samples=31))
 
 
-def test_a_quarter_shows_no_digit_and_is_made_from_digits_of_the_same_split(digits: Path) -> None:
+def test_images_of_no_digit_are_made_from_digits_of_the_same_split(digits: Path) -> None:
     config = CONFIG.replace(none_share=0.25, n_classes=10)
     drawn = {split: draw(digits, split, config)[n:] for split, n in (("train", 30), ("test", 20))}
     assert {split: len(examples) for split, examples in drawn.items()} == {"train": 10, "test": 6}

@@ -115,7 +115,9 @@ def test_features_of_a_local_keras_file_are_used_and_not_trained(
         (f"{LAYERS}return keras.Sequential([keras.Input((8, 8, 1))])\n", "do not fit images of"),
     ],
 )
-def test_what_is_no_architecture_is_one_line(code: str | None, reason: str, tmp_path: Path) -> None:
+def test_a_bad_architecture_is_reported_in_one_line(
+    code: str | None, reason: str, tmp_path: Path
+) -> None:
     path = tmp_path / "own.py"
     if code:
         path.write_text(code, encoding="utf-8")
