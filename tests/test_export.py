@@ -1,6 +1,7 @@
 """Exported classifiers, run as other programs run them: Keras, TensorFlow, LiteRT, ONNX Runtime."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from letterpress.cli import main
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras, tf
 from letterpress.evaluation.calibration import Calibration, write_calibration
@@ -114,6 +116,20 @@ def test_what_cannot_be_exported_is_refused_and_nothing_else_is_touched(
     with pytest.raises(PipelineError, match="not the weights of this classifier"):
         export(photos, Path("to"), ["savedmodel"])
     assert contents(Path("to")) == before
+
+
+@pytest.mark.usefixtures("photos")
+def test_the_command_writes_all_formats_but_onnx_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr("letterpress.export.export", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for more, formats in (([], [*SUFFIXES][:-1]), (["--format", *SUFFIXES], [*SUFFIXES])):
+        monkeypatch.setattr(sys, "argv", ["letterpress", "export", "photos", "--to", "to", *more])
+        main()
+        classifier, folder, chosen = calls.pop()
+        assert (classifier.name, folder, [*chosen]) == ("photos", Path("to"), formats)
 
 
 def test_the_commands_of_the_page_work(project: Path) -> None:
