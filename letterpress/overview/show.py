@@ -99,13 +99,14 @@ def find_near_duplicates(splits: Mapping[str, Split]) -> list[tuple[str, str, fl
     for one, other in combinations(splits, 2):
         for label in np.unique(splits[one].labels):
             rows, columns = (np.flatnonzero(splits[name].labels == label) for name in (one, other))
-            distances = cdist(means[one][rows], means[other][columns])
-            for i, j in np.argwhere(distances <= limit):
-                a, b = rows[i], columns[j]
-                difference = _difference(splits[one].images[a], splits[other].images[b])
-                if difference <= NEAR:
-                    first, second = splits[one].filenames[a], splits[other].filenames[b]
-                    pairs.append((f"{one}/{first}", f"{other}/{second}", difference))
+            for some in np.array_split(rows, len(rows) // 500 + 1):  # bounds the memory
+                distances = cdist(means[one][some], means[other][columns])
+                for i, j in np.argwhere(distances <= limit):
+                    a, b = some[i], columns[j]
+                    difference = _difference(splits[one].images[a], splits[other].images[b])
+                    if difference <= NEAR:
+                        first, second = splits[one].filenames[a], splits[other].filenames[b]
+                        pairs.append((f"{one}/{first}", f"{other}/{second}", difference))
     return sorted(pairs, key=lambda pair: (pair[2], pair))
 
 
