@@ -1,4 +1,4 @@
-"""Draws what is not a letter, so that a classifier learns to reject it.
+"""Draws what is not a letter, so that a classifier learns to say so.
 
 Training on such images beside the classes is outlier exposure (Hendrycks, Mazeika and Dietterich
 2019), here with an output of their own. Some kinds are kept out of training: only they show whether
@@ -10,14 +10,15 @@ from itertools import cycle, pairwise
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from letterpress.ascii_letter.pen import Points, draw_lines, draw_pen_letter
+from letterpress.ascii_letter.pen import Points, draw_lines
 from letterpress.ascii_letter.typefaces import Families, Typeface, draw_ink, places
-from letterpress.mnist.none import Draw, Grey, lay_over, put_together
 
-Combine = Callable[[Draw, np.random.Generator], Grey]
+Grey = npt.NDArray[np.uint8]
+"""0..255 [height, width]."""
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -41,9 +42,6 @@ def draw_none(
             typeface = typefaces[random.integers(len(typefaces))]
             image = _print(text(random), typeface, shape, random)
             yield Drawing(_TURNS.get(kind, np.asarray)(image), kind, typeface)
-        elif combine := _PARTS.get(kind):
-            typeface = typefaces[random.integers(len(typefaces))]
-            yield Drawing(_combine(combine, typeface, shape, random), kind, typeface)
         elif lines := _LINES.get(kind):
             yield Drawing(draw_lines(lines(random), shape, random), kind, None)
         else:
@@ -65,20 +63,6 @@ def _print(
     )
     pixels = np.asarray(ink.resize(size, Image.Resampling.BOX))
     image[top : top + size[1], left : left + size[0]] = pixels
-    return image
-
-
-def _combine(
-    combine: Combine, typeface: Typeface, shape: tuple[int, int], random: np.random.Generator
-) -> Grey:
-    """Combines letters of one typeface, printed or of a pen."""
-    side = min(shape)
-    draw = draw_pen_letter if random.random() < 0.5 else _print
-    image = np.zeros(shape, np.uint8)
-    top, left = ((length - side) // 2 for length in shape)
-    image[top : top + side, left : left + side] = combine(
-        lambda: draw(random.choice(list(_LETTERS)), typeface, (side, side), random), random
-    )
     return image
 
 
@@ -163,10 +147,6 @@ _TURNS: dict[str, Callable[[Grey], Grey]] = {
     "mirrored letters": np.fliplr,
     "letters on their side": np.rot90,
 }
-_PARTS: dict[str, Combine] = {
-    "letters over each other": lay_over,
-    "quarters of letters": put_together,
-}
 _LINES: dict[str, Callable[[np.random.Generator], list[Points]]] = {
     "scribbles": _scribble,
     "symbols": _symbol,
@@ -181,8 +161,6 @@ TRAINED_KINDS = (
     "pairs of letters",
     "mirrored letters",
     "letters on their side",
-    "letters over each other",
-    "quarters of letters",
     "scribbles",
     "noise",
 )

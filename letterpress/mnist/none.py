@@ -1,4 +1,4 @@
-"""Makes images of no digit from digits, so that the classifier learns to reject them.
+"""Makes images of no digit from digits, so that the classifier learns to say so.
 
 Training on such images beside the classes is outlier exposure (Hendrycks, Mazeika and Dietterich
 2019), here with an output of their own. No stroke is drawn: parts of digits look like other marks.
@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 
 Grey = npt.NDArray[np.uint8]
-"""White on black, 0..255 [height, width]."""
+"""White on black, 0..255 [side, side]."""
 Draw = Callable[[], Grey]
 """Returns a digit at random."""
 
@@ -22,21 +22,21 @@ def make_none(digits: npt.NDArray[np.uint8], random: np.random.Generator) -> Gre
 
     Its center of mass is moved to the center of the image, as in MNIST's images.
     """
-    make = (lay_over, put_together, _pair)[random.integers(3)]
+    make = (_lay_over, _put_together, _pair)[random.integers(3)]
     image = make(lambda: np.asarray(digits[random.integers(len(digits))]), random)
     center = ndimage.center_of_mass(image)
     by = [round((side - 1) / 2 - at) for side, at in zip(image.shape, center, strict=True)]
     return np.asarray(ndimage.shift(image, by, order=0), np.uint8)
 
 
-def lay_over(draw: Draw, random: np.random.Generator) -> Grey:
+def _lay_over(draw: Draw, random: np.random.Generator) -> Grey:
     """Lays two or three digits over each other, turned and shifted."""
     turned = [_turn(draw(), random) for _ in range(random.integers(2, 4))]
     shifted = [np.roll(image, random.integers(-5, 6, 2), (0, 1)) for image in turned]
     return np.asarray(np.max(shifted, axis=0))
 
 
-def put_together(draw: Draw, random: np.random.Generator) -> Grey:
+def _put_together(draw: Draw, random: np.random.Generator) -> Grey:
     """Puts together the quarters of four digits, each turned."""
     image = np.zeros_like(draw())
     half = len(image) // 2
