@@ -70,8 +70,10 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
         keys = [f"accuracy{suffix}{bound}" for bound in ("", "_low", "_high")]
         accuracy, low, high = (_percent(values[key]) for key in keys)
         others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
-        rows.append((name, n_images, accuracy, f"{low} to {high}", *others))
+        none = _percent(values.get(f"none_sure{suffix}", ""))
+        rows.append((name, n_images, accuracy, f"{low} to {high}", *others, none))
     header = ("images", "number", "accuracy", "95 % interval", "loss, nats", "calibration error")
+    header += ("none, but sure",)
     return markdown.table(header, rows)
 
 
