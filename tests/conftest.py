@@ -35,7 +35,7 @@ TINY = """
 architecture: letterpress/model/features.py
 n_epochs: 2
 batch_size: 26
-blocks: [[4]]
+blocks: [[4], [4]]
 dense_units: 8
 mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samples: 60}
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,

@@ -72,9 +72,8 @@ def _results(folder: Path, splits: dict[str, str]) -> str:
         others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
         none = _percent(values.get(f"none_sure{suffix}", ""))
         rows.append((name, n_images, accuracy, f"{low} to {high}", *others, none))
-    header = ("images", "number", "accuracy", "95 % interval", "loss, nats", "calibration error")
-    header += ("none, but sure",)
-    return markdown.table(header, rows)
+    header = ("images", "number", "accuracy", "95 % interval", "loss, nats")
+    return markdown.table((*header, "calibration error", "none, but sure"), rows)
 
 
 def _mistakes(predictions: Path) -> str:

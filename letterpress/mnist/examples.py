@@ -23,10 +23,11 @@ def draw_examples(
     """Yields a shard's share of the examples of a split of SPLITS, in the order of MNIST's files.
 
     Training and validation images are drawn at random from MNIST's training images, each split with
-    as many of a class as its share of them; test images are drawn from MNIST's test images.
+    as many of a class as its share of them; test images are drawn from MNIST's test images. After
+    them come images of no class, made of the split's digits.
 
     Raises:
-        PipelineError: there are too few images, or see `read_digits`.
+        PipelineError: there are too few images, a label is too high, or see `read_digits`.
     """
     source = "t10k" if split == "test" else "train"
     images, labels = read_digits(folder, source)
@@ -43,7 +44,13 @@ def draw_examples(
     chosen = sorted(drawn[first : first + getattr(config, f"n_{split}_samples")])
     for place in share(len(chosen), shard, config.n_shards):
         index = chosen[place]
-        yield Example(images[index, :, :, None], int(labels[index]), f"{source}/{index:05d}")
+        label, name = int(labels[index]), f"{source}/{index:05d}"
+        if label >= config.n_classes:  # it would count as an image of no class
+            raise PipelineError(
+                f"{name}: expected a label from 0 to {config.n_classes - 1} (got {label}). "
+                "Correct the label or n_classes"
+            )
+        yield Example(images[index, :, :, None], label, name)
     digits = images[chosen]
     for number in share(config.n_none(len(chosen)), shard, config.n_shards):
         image = make_none(digits, np.random.default_rng([config.data_seed, number]))

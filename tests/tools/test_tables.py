@@ -92,7 +92,7 @@ def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
     (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     folder = tmp_path / "data/ascii_letter"
     folder.mkdir(parents=True)
-    values = {"loss": 2.0, "calibration_error": 0.1}
+    values = {"loss": 2.0, "calibration_error": 0.1, "none_sure": 0.02}
     metrics = {f"{key}{split}": v for key, v in values.items() for split in SUFFIXES}
     for split in SUFFIXES:
         ends = {"": 0.5, "_low": 0.25, "_high": 0.75}
@@ -103,7 +103,8 @@ def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
         path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\nnone,b\n", encoding="utf-8")
     found = figures(tmp_path)
     last = found["letters-results"]().splitlines()[-1]
-    assert last == "| unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 | 0.1000 |"
+    cells = "unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 | 0.1000 | 2.00 %"
+    assert last == f"| {cells} |"
     counts = found["letters-mistakes"]().splitlines()[2:]
     assert counts == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
     assert found["i-or-l"]() == "6 of the 6"
