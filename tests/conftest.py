@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import io
+import os
 import shutil
 import signal
 import struct
@@ -57,6 +58,11 @@ TYPEFACES = (
     ("cm-sans", "sans-serif", "unseen", ("cmss10",)),
     ("cm-typewriter", "handwriting", "unseen", ("cmtt10",)),
 )
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Starts a worker more than there are cores, as tests of browsers and servers wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
