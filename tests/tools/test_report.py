@@ -126,6 +126,14 @@ def test_a_new_pipeline_is_shown_the_same_in_every_process(project: Project) -> 
     assert Path("report.md").read_text(encoding="utf-8") == text
 
 
+def test_data_that_dvc_add_tracks_are_a_dependency(project: Project) -> None:
+    project.write("data/letters/raw/a.png", "image")
+    project.run("dvc add --quiet data/letters/raw")
+    project.stages["write"]["do"]["deps"].append("data/letters/raw")
+    project.reproduce()
+    assert "data/letters/raw" in read_revision("HEAD").hashes
+
+
 def test_long_and_hostile_params_leave_room_for_the_rest(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

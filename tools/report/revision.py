@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -146,7 +147,10 @@ def _check_files(root: Path, stages: Stages) -> None:
     """Fails for what `--allow-missing` allows: an output that is not in dvc.lock, missing code."""
     with Repo(root) as repo:
         declared = {stage.name: stage for stage in repo.index.stages if not stage.is_data_source}
-        outs = [out.def_path for out in repo.index.outs]
+        # Of data that `dvc add` tracks, def_path starts at the folder of the .dvc file.
+        outs = [
+            Path(os.path.relpath(out.fs_path, repo.root_dir)).as_posix() for out in repo.index.outs
+        ]
     if gone := stages.keys() - declared.keys():
         raise _stale(f"dvc.yaml has no stage {', '.join(sorted(gone))}")
     for name, stage in declared.items():
