@@ -39,7 +39,7 @@ def table(root: Path) -> list[str]:
             if type(value) in (int, float):
                 metrics[f"{file.parent.name}/{key}"] = value
     rows = [("what", "result", "95 % interval")]
-    rows += [(name[:37], *_format(metrics, key)) for key, name in _select(metrics)]
+    rows += [(name, *_format(metrics, key)) for key, name in _select(metrics)]
     lines = [f"| {what:37} | {result:>12} | {interval:>21} |" for what, result, interval in rows]
     return [lines[0], f"|{'-' * 39}|{'-' * 14}|{'-' * 23}|", *lines[1:]]
 
