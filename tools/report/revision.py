@@ -163,7 +163,8 @@ def _check_files(root: Path, stages: Stages) -> None:
 
 
 def _stale(reason: str) -> PipelineError:
-    return PipelineError(f"dvc.lock is stale: {reason}. Run `dvc repro` and commit what it changes")
+    remedy = "Run `dvc repro` and commit what it changes, or name another commit"
+    return PipelineError(f"dvc.lock is stale: {reason}. {remedy}")
 
 
 def _parse(path: Path, parse: Callable[[str], T]) -> T:
