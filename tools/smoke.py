@@ -56,6 +56,9 @@ def copy_project(source: Path, target: Path) -> None:
 
 def main() -> None:
     start = time.monotonic()
+    architecture = read_params(Path("params.yaml")).get("architecture", STANDARD)
+    if architecture != STANDARD:
+        print(f"{STANDARD} instead of {architecture}: this does not test your architecture")
     with tempfile.TemporaryDirectory(prefix="letterpress-smoke-") as folder:
         copy_project(Path(), Path(folder))
         if subprocess.run(["dvc", "repro"], cwd=folder, check=False).returncode:
