@@ -1,6 +1,7 @@
 """Trained classifiers by their names, for Python and for the command line."""
 
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -55,10 +56,11 @@ class Classifier:
             The classes with their calibrated probabilities (0..1), the most probable first.
 
         Raises:
+            TypeError: `picture` is not a path, but an array or an image for example.
             PipelineError: the picture cannot be read or, for characters, does not show exactly one;
                 the weights are missing or do not fit the config.
         """
-        images = read_images(str(picture), self.config, False, self._read)
+        images = read_images(os.fspath(picture), self.config, False, self._read)
         if isinstance(images, PipelineError):
             raise images
         return classify(self._network, np.stack(images), self.config, self.calibration)[0]

@@ -6,6 +6,7 @@ import shutil
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from letterpress import load
@@ -28,6 +29,8 @@ def test_pictures_are_classified_as_in_the_evaluation(reproduced: Path, tmp_path
         assert answer.guesses[0].name == row["predicted"]
         assert answer.guesses[0].probability == pytest.approx(float(row["probability"]), abs=1e-4)
         assert sum(guess.probability for guess in answer.guesses) == pytest.approx(1, abs=1e-5)
+    with pytest.raises(TypeError, match="not ndarray"):
+        classifier.predict(np.zeros((28, 28)))
     names = [str(tmp_path / row["filename"]) for row in rows]
     lines = Repository(reproduced).run("letterpress", "predict", "shapes", "--json", *names)
     found = [json.loads(line)["guesses"][0]["class"] for line in lines.splitlines()]
