@@ -42,6 +42,7 @@ def figures(root: Path) -> dict[str, Callable[[], str]]:
         "families": _families,
         "i-or-l": lambda: _i_or_l(letters),
         "transfer": lambda: _transfer(data / "transfer/curve.csv"),
+        "seed-spread": lambda: _seed_spread(root / "docs/seeds.md"),
         "near-duplicates": lambda: _near_duplicates(data / "overview"),
         "data-splits": lambda: _splits(root / "params.yaml"),
     }
@@ -144,6 +145,13 @@ def _conditions(path: Path) -> str:
     columns = {f"{p}_{key}": f"{p}, {names[key]}" for p in ("digits", "letters") for key in names}
     rows = [(row["condition"], *(_percent(row[c]) for c in columns)) for row in _rows(path)]
     return markdown.table(("pictures", *columns.values()), rows)
+
+
+def _seed_spread(page: Path) -> str:
+    """Returns the accuracies of `make seeds`: mean and standard deviation over the seeds."""
+    rows = [line.strip("| ").split(" | ") for line in page.read_text("utf-8").splitlines()]
+    values = {row[0]: f"{row[1].removesuffix(' %')} ± {row[2]} %" for row in rows if len(row) == 4}
+    return f"digits {values['digits, test']}, unseen letters {values['letters, unseen typefaces']}"
 
 
 def _near_duplicates(overview: Path) -> str:
