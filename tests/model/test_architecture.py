@@ -44,7 +44,6 @@ def test_residual_blocks_train_start_a_child_and_predict(trained: Trained, tmp_p
     (data / "calibration.json").write_text((ROOT / "data/mnist/calibration.json").read_text())
     config = load("digits", tmp_path).config
     parent = train(config, trained.records, tmp_path / "curves")
-    assert bits(train(config, trained.records, tmp_path / "again")) == bits(parent)
     assert any(isinstance(layer, keras.layers.Add) for layer in parent.get_layer("features").layers)
     parent.get_layer("features").save_weights(features)
     child = config.replace(pretrained_features=True, freeze_features=True)
