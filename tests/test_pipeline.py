@@ -351,6 +351,12 @@ def test_another_run_in_a_fresh_hostile_clone_gives_the_same_bytes(
     assert {line[:3] for line in status} == ({" D "} if last else set())
 
 
+def test_dvc_finds_the_data_that_letterpress_new_added(reproduced: Path) -> None:
+    with Repo(reproduced) as repo:
+        found = {Path(out.fs_path).relative_to(reproduced).as_posix() for out in repo.index.outs}
+    assert {str(Path(source).parent) for source in list_sources(reproduced)} <= found
+
+
 def test_metrics_and_lock_can_be_compared_on_a_clone_without_remote_and_cache(
     reproduced: Path, tmp_path: Path
 ) -> None:
