@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 from PIL import Image
@@ -114,16 +114,7 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
                     f"{source}: packed with zstd. Run `zstd -d {source}`, and name the tar file"
                 )
         with open_tar(source) as tar:
-            yield _filtered(
-                source,
-                (
-                    (
-                        name,
-                        partial(tar.content, member) if member.isreg() else partial(_refuse, name),
-                    )
-                    for member, name in tar.files()
-                ),
-            )
+            yield _filtered(source, _untar(tar))
 
 
 def _filtered(source: Path, files: Iterable[File]) -> Iterator[File]:
@@ -162,6 +153,11 @@ def _read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise PipelineError(f"{path}: {error.strerror}. Make it readable") from error
+
+
+def _untar(tar: Any) -> Iterator[File]:
+    for member, name in tar.files():
+        yield name, partial(tar.content, member) if member.isreg() else partial(_refuse, name)
 
 
 def _unzip(source: Path, archive: zipfile.ZipFile) -> Iterator[File]:

@@ -91,7 +91,7 @@ def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> 
 def test_the_best_epoch_is_kept_also_after_a_resume_and_patience_ends_the_training(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second epoch is the best, the fourth cannot be saved, and there is no fifth."""
+    """The second epoch is the best. Saving the fourth fails, and a resumed training stops after it."""
     epochs, save = loop._epochs, Checkpoint.save
     weights: list[list[bytes]] = []
 
