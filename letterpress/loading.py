@@ -6,11 +6,12 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.config import STANDARD, ClassifierConfig
@@ -20,16 +21,12 @@ from letterpress.evaluation.calibration import MOST_NONE, read_calibration
 from letterpress.images.config import ImagesConfig
 from letterpress.images.image import decode
 from letterpress.mnist.config import MnistConfig
-from letterpress.prediction.classify import (
-    Answer,
-    classify,
-    classify_files,
-    open_classifier,
-    read_images,
-)
-from letterpress.prediction.picture import ink_size
+from letterpress.prediction.classify import Answer, classify, open_classifier, read_file
+from letterpress.prediction.ink import Floats
+from letterpress.prediction.picture import ink_size, open_picture, prepare, prepare_each
 
 _NAMED: dict[str, type[ClassifierConfig]] = {"letters": AsciiLetterConfig, "digits": MnistConfig}
+# With a scheme, as user@host:path, or ending in .git; all else is a folder.
 _ADDRESS = re.compile(r"\w+://|[\w.-]+@[\w.-]+:|.*\.git$")
 _FILES = ("classifier.weights.h5", "calibration.json")
 
@@ -41,7 +38,7 @@ class Classifier:
         params = project / "params.yaml"
         self.name = name
         self.config = _config_class(name, params).from_yaml(params)
-        if self.config.architecture != STANDARD:
+        if self.config.architecture != STANDARD:  # relative to the project, wherever Python runs
             path = project / self.config.architecture
             self.config = self.config.replace(architecture=str(path))
         self.weights, calibration = (
@@ -60,17 +57,29 @@ class Classifier:
             PipelineError: the picture cannot be read or, for characters, does not show exactly one;
                 the weights are missing or do not fit the config.
         """
-        images = read_images(os.fspath(picture), self.config, False, self._read)
-        if isinstance(images, PipelineError):
-            raise images
-        return classify(self._network, np.stack(images), self.config, self.calibration)[0]
+        ((_, answers),) = self.predict_files([os.fspath(picture)])
+        if isinstance(answers, PipelineError):
+            raise answers
+        return answers[0]
 
     def predict_files(
         self, names: Iterable[str], each: bool = False
     ) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
-        """Yields each file's name with its answers, or why there are none; see `classify_files`."""
-        inputs = self.config, self.calibration
-        return classify_files(names, lambda: self._network, *inputs, each, self._read)
+        """Yields each file's name with an answer per character, or the reason why there is none.
+
+        Unless `each`, more than one character in a picture is such a reason.
+        """
+        names = iter(names)
+        while batch := list(islice(names, self.config.batch_size)):
+            read = [self._read(name, each) for name in batch]
+            images = [image for found in read if isinstance(found, list) for image in found]
+            # The network is loaded once there are images: until then, its weights may be missing.
+            answers = iter(self._classify(np.stack(images)) if images else [])
+            for name, found in zip(batch, read, strict=True):
+                if isinstance(found, PipelineError):
+                    yield name, found
+                else:
+                    yield name, list(islice(answers, len(found)))
 
     def describe(self, calibrated: bool) -> str:
         """Returns as JSON what other programs need to use the network: see docs/export.md.
@@ -93,13 +102,24 @@ class Classifier:
         }
         return json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
-    @property
-    def _read(self) -> Callable[[str, bytes], npt.NDArray[np.float32]] | None:
-        """Returns what reads a whole picture; None for characters, which are looked for in it."""
-        config = self.config
-        if not isinstance(config, ImagesConfig):
-            return None
-        return lambda name, content: np.divide(decode(name, content, config), 255, dtype=np.float32)
+    def _read(self, name: str, each: bool) -> list[Floats] | PipelineError:
+        """Returns the images that the network sees of a file, or what is wrong with it."""
+        try:
+            content = read_file(name)
+            if isinstance(self.config, ImagesConfig):  # the whole picture
+                return [np.divide(decode(name, content, self.config), 255, dtype=np.float32)]
+            picture = open_picture(name, content)
+            return prepare_each(picture, self.config) if each else [prepare(picture, self.config)]
+        except PipelineError as error:
+            return error
+        except IsADirectoryError:
+            return PipelineError(f"{name}: no pictures in this folder")
+        except Exception as error:  # noqa: BLE001  # MemoryError too: the other files go on
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            return PipelineError(f"{name}: {reason}")
+
+    def _classify(self, images: Floats) -> list[Answer]:
+        return classify(self._network, images, self.config, self.calibration)
 
     @cached_property
     def _network(self) -> Any:
@@ -128,7 +148,10 @@ def load(
         if weights is None:
             _fetch(name, str(project), revision, Path(folder))
         else:
-            _unpack(name, str(weights), Path(folder))
+            from letterpress.released import read_released  # imports requests
+
+            released = read_released(name, str(weights))
+            _copy(name, lambda path: released[path.rpartition("/")[2]], Path(folder))
         try:
             classifier = Classifier(name, Path(folder))
             if classifier.config.architecture != STANDARD:
@@ -138,43 +161,34 @@ def load(
                 )
             _ = classifier._network  # before its file is removed
         except PipelineError as error:
-            reason = " ".join(str(error.__cause__ or error).replace(f"{folder}/", "").split())
+            reason = shorten(str(error.__cause__ or error).replace(f"{folder}/", ""), 300)
             raise PipelineError(
-                f"{weights or project}: not a classifier of {name} ({reason:.300}). Use another version"
+                f"{weights or project}: not a classifier of {name} ({reason}). Use another version"
             ) from error
         return classifier
 
 
-def _unpack(name: str, address: str, folder: Path) -> None:
-    """Writes the params, the calibration and the weights of a release, as a project has them."""
-    from letterpress.released import read_released  # imports requests
-
-    released = read_released(name, address)
-    (folder / "params.yaml").write_bytes(released.params)
-    target = folder / "data" / _config_class(name, folder / "params.yaml").section
-    target.mkdir(parents=True)
-    for file, content in zip(_FILES, (released.weights, released.calibration), strict=True):
-        (target / file).write_bytes(content)
+def _copy(name: str, read: Callable[[str], bytes], folder: Path) -> None:
+    """Writes the params, the weights and the calibration of a pipeline, as a project has them."""
+    (folder / "params.yaml").write_bytes(read("params.yaml"))
+    data = Path("data", _config_class(name, folder / "params.yaml").section)
+    (folder / data).mkdir(parents=True)
+    for file in _FILES:
+        (folder / data / file).write_bytes(read((data / file).as_posix()))
 
 
 def _fetch(name: str, address: str, revision: str | None, folder: Path) -> None:
-    """Downloads the params and the weights of a pipeline from a git repository and its remote."""
+    """Copies a pipeline from a git repository and its DVC remote."""
     from dvc.api import DVCFileSystem
 
     try:
-        files = DVCFileSystem(url=address, rev=revision)
-        files.get_file("params.yaml", str(folder / "params.yaml"))
-        section = _config_class(name, folder / "params.yaml").section
-        (folder / "data" / section).mkdir(parents=True)
-        for file in _FILES:
-            files.get_file(f"data/{section}/{file}", str(folder / "data" / section / file))
+        _copy(name, DVCFileSystem(url=address, rev=revision).read_bytes, folder)
     except PipelineError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())
         raise PipelineError(
-            f"{address}: cannot be fetched ({reason:.300}). Check the address, the revision and "
-            "its DVC remote"
+            f"{address}: cannot be fetched ({shorten(str(error), 300)}). Check the address, the "
+            "revision and its DVC remote"
         ) from error
 
 

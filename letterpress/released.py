@@ -1,30 +1,21 @@
 """Reads classifiers that `make release` published, and verifies them before they are used."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
-from typing import NamedTuple
-
-import requests
 
 from letterpress.core.errors import PipelineError
+from letterpress.fetching.fetch import File, check, download
 
 SUMS = "SHA256SUMS"
 WEIGHTS = ".weights.h5"
-_CONNECT_AND_READ_SECONDS = (5, 30)
 
 
-class Released(NamedTuple):
-    """The files of a released classifier, as a project has them."""
-
-    params: bytes  # JSON, which is YAML
-    weights: bytes
-    calibration: bytes
-
-
-def read_released(name: str, address: str) -> Released:
+def read_released(name: str, address: str) -> dict[str, bytes]:
     """Reads FILE.weights.h5 of a pipeline, at a path or an http(s) address, and FILE.json beside it.
+
+    Returns:
+        The content of params.yaml, classifier.weights.h5 and calibration.json, as a project has them.
 
     Raises:
         PipelineError: a file is missing or is not the one that SHA256SUMS beside it lists, or the
@@ -34,39 +25,39 @@ def read_released(name: str, address: str) -> Released:
     if not file.endswith(WEIGHTS):
         raise PipelineError(f"{address}: not released weights. Name a file *{WEIGHTS}")
     text = _read(folder + SUMS).decode(errors="replace")
+    # sha256sum writes "HASH  FILE", and on Windows "HASH *FILE" and \r.
     lines = re.findall(r"^(\w{64}) [ *](.+?)\r?$", text, re.MULTILINE)
     sums = {listed: sha256 for sha256, listed in lines}
-    contents = []
-    for listed in (file, f"{file.removesuffix(WEIGHTS)}.json"):
-        contents.append(_read(folder + listed))
-        found = hashlib.sha256(contents[-1]).hexdigest()
-        if found != sums.get(listed):
-            expected = sums.get(listed, f"in {SUMS}")
-            raise PipelineError(
-                f"{folder}{listed}: expected SHA-256 {expected} (got {found}). Download it again"
-            )
+    described = f"{file.removesuffix(WEIGHTS)}.json"
+    weights, content = (
+        check(_read(folder + listed), File(folder + listed, sums.get(listed, f"in {SUMS}")))
+        for listed in (file, described)
+    )
     try:
-        description = json.loads(contents[1])
+        description = json.loads(content)
         pipeline, *values = (description[key] for key in ("pipeline", "params", "calibration"))
     except (ValueError, KeyError, TypeError) as error:
         raise PipelineError(
-            f"{folder}{listed}: not the description of a release ({error!r}). Use another"
+            f"{folder}{described}: not the description of a release ({error!r}). Use another"
         ) from error
     if pipeline != name:
         raise PipelineError(f"{address}: expected weights of {name} (got {pipeline}). Use others")
+    # The params become YAML without a change: JSON is a part of it.
     params, calibration = (
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode() for value in values
     )
-    return Released(params, contents[0], calibration)
+    return {
+        "params.yaml": params,
+        "classifier.weights.h5": weights,
+        "calibration.json": calibration,
+    }
 
 
 def _read(place: str) -> bytes:
     try:
-        if not place.startswith(("https://", "http://")):
-            return Path(place).read_bytes()
-        response = requests.get(place, timeout=_CONNECT_AND_READ_SECONDS)
-        response.raise_for_status()
-        return response.content
+        if place.startswith(("https://", "http://")):
+            return download(place)
+        return Path(place).read_bytes()
     except OSError as error:  # those of requests too
         raise PipelineError(
             f"{place}: cannot be read ({error.strerror or error}). "

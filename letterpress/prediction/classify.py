@@ -1,10 +1,9 @@
-"""Classifies picture files."""
+"""Classifies prepared images, and lists and reads picture files."""
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import nullcontext
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,13 +15,9 @@ from letterpress.core.errors import PipelineError
 from letterpress.evaluation.calibration import MOST_NONE, Calibration, check_finite
 from letterpress.prediction.forward import Classifier
 from letterpress.prediction.ink import Floats
-from letterpress.prediction.picture import open_picture, prepare, prepare_each
 
 _MOST_BYTES = 1 << 29
 """More than any picture file with the most pixels that are read."""
-
-Reader = Callable[[str, bytes], Floats]
-"""Makes the image that the classifier sees of a file's name and content."""
 
 
 class Guess(NamedTuple):
@@ -83,52 +78,18 @@ def classify(
     ]
 
 
-def classify_files(
-    names: Iterable[str],
-    load: Callable[[], Any],
-    config: ClassifierConfig,
-    calibration: Calibration,
-    each: bool = False,
-    read: Reader | None = None,
-) -> Iterator[tuple[str, list[Answer] | PipelineError]]:
-    """Yields each file's name with an answer per character, or the reason why there is none.
+def read_file(name: str) -> bytes:
+    """Reads a picture file; "-" is standard input.
 
-    `load` returns the classifier; it is called once there are images. Unless `each`, more than one
-    character in a picture is such a reason. `read` takes the whole picture instead of looking for
-    characters.
+    Raises:
+        PipelineError: the file is too large.
+        OSError: it cannot be read.
     """
-    names = iter(names)
-    while batch := list(islice(names, config.batch_size)):
-        pictures = [read_images(name, config, each, read) for name in batch]
-        images = [i for images in pictures if not isinstance(images, PipelineError) for i in images]
-        answers = iter(classify(load(), np.stack(images), config, calibration) if images else [])
-        for name, found in zip(batch, pictures, strict=True):
-            if isinstance(found, PipelineError):
-                yield name, found
-            else:
-                yield name, list(islice(answers, len(found)))
-
-
-def read_images(
-    name: str, config: ClassifierConfig, each: bool = False, read: Reader | None = None
-) -> list[Floats] | PipelineError:
-    """Reads a file ("-" is standard input); returns its images, or what is wrong with it."""
-    try:
-        with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)  # a device may have no end
-        if len(content) > _MOST_BYTES:
-            raise PipelineError(f"{name}: larger than {_MOST_BYTES} bytes. Save it smaller")
-        if read:
-            return [read(name, content)]
-        picture = open_picture(name, content)
-        return prepare_each(picture, config) if each else [prepare(picture, config)]
-    except PipelineError as error:
-        return error
-    except IsADirectoryError:
-        return PipelineError(f"{name}: no pictures in this folder")
-    except Exception as error:  # noqa: BLE001  # MemoryError too: the other files go on
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return PipelineError(f"{name}: {reason}")
+    with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)  # a device may have no end
+    if len(content) > _MOST_BYTES:
+        raise PipelineError(f"{name}: larger than {_MOST_BYTES} bytes. Save it smaller")
+    return content
 
 
 def list_files(names: Iterable[str]) -> tuple[list[str], list[str]]:

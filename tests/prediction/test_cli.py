@@ -87,7 +87,7 @@ def test_a_line_has_the_class_and_the_alternatives_that_matter(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
     assert predict("-", "--sure", "1")[0] == [f"-: {first}, not sure (or {', '.join(others)})"]
     found = Answer([Guess("x", 0.9997), Guess("y", 0.012), Guess("z", 0.008)], 0)
-    monkeypatch.setattr("letterpress.prediction.classify.classify", lambda *_: [found])
+    monkeypatch.setattr("letterpress.loading.classify", lambda *_: [found])
     assert predict("a.png")[0] == ["a.png: x 99.9% (or y 1.2%)"]
 
 
@@ -109,7 +109,7 @@ def test_one_more_output_means_none_of_the_classes(
     assert (letter.is_none, letter.is_sure(0.5), letter.is_sure(0.6)) == (False, True, False)
     assert (letter.guesses[0], len(letter.guesses)) == (Guess("d", 0.5), 26)
     draw("a.png")
-    monkeypatch.setattr("letterpress.prediction.classify.classify", lambda *_: [none])
+    monkeypatch.setattr("letterpress.loading.classify", lambda *_: [none])
     assert predict("a.png")[0] == ["a.png: none 92.6% (not a letter)"]
     entry = json.loads(predict("--json", "a.png")[0][0])
     assert (entry["none"], entry["sure"], entry["guesses"][0]["class"]) == (0.926, False, "d")
@@ -181,7 +181,7 @@ def test_bad_files_and_odd_names_do_not_stop_the_others(
             raise MemoryError
         return open_picture(name, content)
 
-    monkeypatch.setattr("letterpress.prediction.classify.open_picture", open_or_fail)
+    monkeypatch.setattr("letterpress.loading.open_picture", open_or_fail)
     monkeypatch.setattr("letterpress.prediction.classify._MOST_BYTES", 1 << 20)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written := io.BytesIO(), "ascii"))
     _, err, code = predict(*bad[:3], *good, *bad[3:])
