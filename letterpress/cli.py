@@ -5,12 +5,13 @@ import io
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from letterpress.core.errors import PipelineError, escape, run
 from letterpress.core.interrupts import prepare
+from letterpress.export import SUFFIXES, export
 
 if TYPE_CHECKING:
     from letterpress.prediction.classify import Answer
@@ -19,21 +20,18 @@ if TYPE_CHECKING:
 def main() -> None:
     """Runs the command line. Exit codes: 1 after an error, 2 after wrong usage, 130 after Ctrl-C."""
     prepare()  # before the slow imports in the functions below: Ctrl-C ends those with one line too
-    run(_main, alone=False)
+    run(_main, alone=False)  # many predictions may run at once
 
 
 def _main() -> None:
     parser = argparse.ArgumentParser(
         prog="letterpress", description="Makes pipelines, and uses trained classifiers."
     )
-    parser.set_defaults(command=lambda _: parser.print_help())
+    parser.set_defaults(command=lambda _: parser.print_help())  # of `letterpress` alone
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    about = "classify pictures of one character each"
-    predict = commands.add_parser("predict", help=about, description=about)
-    predict.set_defaults(command=_predict)
-    add = predict.add_argument
-    about = "what the pictures show: letters, digits, or a pipeline of `letterpress new`"
-    add("pipeline", help=about)
+
+    add = _add_command(commands, "predict", _predict, "classify pictures of one character each")
+    add("pipeline", help="what they show: letters, digits, or a pipeline of `letterpress new`")
     add("files", nargs="+", metavar="FILE", help="a picture, a folder, or - for standard input")
     add("--json", action="store_true", help="print one JSON object per line")
     add("--each", action="store_true", help="classify each of several characters on a picture")
@@ -41,29 +39,35 @@ def _main() -> None:
     add("--sure", type=_probability, metavar="P", help=about)
     about = "use these released weights, without a project (SHA256SUMS is beside them)"
     add("--weights", metavar="FILE|URL", help=about)
-    about = "make a pipeline for images in class folders"
-    new = commands.add_parser("new", help=about, description=about)
-    new.set_defaults(command=_new)
-    add = new.add_argument
+
+    add = _add_command(commands, "new", _new, "make a pipeline for images in class folders")
     add("name", metavar="NAME", help="of the pipeline: small letters, digits and _")
     about = "a folder, a tar file or a zip file with one folder per class"
     add("--from", required=True, type=Path, metavar="PATH", dest="source", help=about)
     about = "a pipeline, a file of feature weights, or none (default: mnist for grey images)"
     add("--parent", help=about)
     add("--dry-run", action="store_true", help="print what would change, and change nothing")
-    about = "write a trained classifier for other programs"
-    export = commands.add_parser("export", help=about, description=about)
-    export.set_defaults(command=_export)
-    add = export.add_argument
+
+    add = _add_command(commands, "export", _export, "write a trained classifier for other programs")
     add("pipeline", help="letters, digits, or a pipeline of `letterpress new`")
     add("--to", required=True, type=Path, metavar="FOLDER", help="made if missing")
     about = "any of %(choices)s (default: all but onnx, which needs further packages)"
-    formats, default = ("keras", "savedmodel", "litert", "onnx"), ("keras", "savedmodel", "litert")
-    add("--format", nargs="+", choices=formats, default=default, metavar="FORMAT", help=about)
+    default = [name for name in SUFFIXES if name != "onnx"]
+    add("--format", nargs="+", choices=SUFFIXES, default=default, metavar="FORMAT", help=about)
+
     arguments = parser.parse_args()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     arguments.command(arguments)
+
+
+def _add_command(
+    commands: Any, name: str, command: Callable[[argparse.Namespace], None], about: str
+) -> Callable[..., Any]:
+    """Adds a command; returns the function that adds its arguments."""
+    parser = commands.add_parser(name, help=about, description=about)
+    parser.set_defaults(command=command)
+    return parser.add_argument  # type: ignore[no-any-return]
 
 
 def _probability(text: str) -> float:
@@ -77,13 +81,12 @@ def _probability(text: str) -> float:
 
 
 def _new(arguments: argparse.Namespace) -> None:
-    from letterpress.new.command import new
+    from letterpress.new.command import new  # NumPy and more, which --help does not need
 
     new(arguments.name, arguments.source, arguments.parent, arguments.dry_run)
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    from letterpress.export import export
     from letterpress.loading import load
 
     export(load(arguments.pipeline), arguments.to, arguments.format)
@@ -106,7 +109,7 @@ def _predict(arguments: argparse.Namespace) -> None:
             any_failed = True
         else:
             for answer in result:
-                print(show(name, answer, arguments), flush=True)
+                print(show(name, answer, arguments), flush=True)  # a program may wait for it
     if left_out:
         print(escape(_count_by_ending(left_out)), file=sys.stderr)
     if any_failed:

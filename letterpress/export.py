@@ -1,4 +1,7 @@
-"""Writes a trained classifier in formats that other programs read."""
+"""Writes a trained classifier in formats that other programs read.
+
+The command line reads SUFFIXES: what takes long to import is imported in the functions.
+"""
 
 import json
 import tempfile
@@ -6,19 +9,19 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
-from letterpress.core.tensorflow import keras, tf
-from letterpress.loading import Classifier
-from letterpress.model.weights import load_classifier
+
+if TYPE_CHECKING:
+    from letterpress.loading import Classifier
 
 SUFFIXES = {"keras": ".keras", "savedmodel": ".savedmodel", "litert": ".tflite", "onnx": ".onnx"}
 """The suffix of what each format writes: a SavedModel is a folder, the others are files."""
 
 
-def export(classifier: Classifier, folder: Path, formats: Sequence[str]) -> None:
+def export(classifier: "Classifier", folder: Path, formats: Sequence[str]) -> None:
     """Writes NAME.SUFFIX for each format of SUFFIXES, and NAME.json, which describes them.
 
     The networks take images, float32 0..1 [batch, image_height, image_width, n_channels], and
@@ -27,7 +30,7 @@ def export(classifier: Classifier, folder: Path, formats: Sequence[str]) -> None
     Raises:
         PipelineError: the weights are missing or damaged, or a package for ONNX is not installed.
     """
-    for package in ("onnx", "tf2onnx"):
+    for package in ("onnx", "tf2onnx"):  # before the other formats are written
         if "onnx" in formats and not find_spec(package):
             raise PipelineError(
                 f"onnx: the package {package} is not installed. Run `make install`, or "
@@ -42,8 +45,10 @@ def export(classifier: Classifier, folder: Path, formats: Sequence[str]) -> None
         path.write_text(description, encoding="utf-8")
 
 
-def _build(classifier: Classifier) -> Any:
+def _build(classifier: "Classifier") -> Any:
     """Builds the network in float32, with the temperature in the weights of its last layer."""
+    from letterpress.model.weights import load_classifier
+
     model = load_classifier(classifier.config.replace(dtype_policy="float32"), classifier.weights)
     last, temperature = model.layers[-1], classifier.calibration.temperature
     last.set_weights([weight / temperature for weight in last.get_weights()])  # divides the logits
@@ -51,6 +56,8 @@ def _build(classifier: Classifier) -> Any:
 
 
 def _write(name: str, path: Path, model: Any, description: str) -> None:
+    from letterpress.core.tensorflow import keras, tf
+
     inputs = [keras.InputSpec(shape=model.input_shape, dtype="float32", name="images")]
     if name == "keras":
         model.save(path)
@@ -66,10 +73,7 @@ def _write(name: str, path: Path, model: Any, description: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # Keras sets np.object
             model.export(path, format="onnx", verbose=False, input_signature=inputs)
-        written = onnx.load(path)
-        values = {
-            key: json.dumps(value, allow_nan=False)
-            for key, value in json.loads(description).items()
-        }
-        onnx.helper.set_model_props(written, values)
+        written = onnx.load(path)  # again, as Keras passes no metadata to tf2onnx
+        values = json.loads(description).items()
+        onnx.helper.set_model_props(written, {key: json.dumps(value) for key, value in values})
         onnx.save(written, path)

@@ -123,7 +123,7 @@ def test_the_command_writes_all_formats_but_onnx_by_default(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr("letterpress.export.export", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr("letterpress.cli.export", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     for more, formats in (([], [*SUFFIXES][:-1]), (["--format", *SUFFIXES], [*SUFFIXES])):
         monkeypatch.setattr(sys, "argv", ["letterpress", "export", "photos", "--to", "to", *more])
