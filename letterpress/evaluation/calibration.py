@@ -63,9 +63,6 @@ def fit_calibration(
 
     `sure` is MOST_SURE, or the lower probability that SHARE_SURE of the images of a class reach.
     """
-    # Predictions need no SciPy optimizer, which takes longer to import than they take.
-    from letterpress.evaluation.intervals import fit_temperature
-
     log_probabilities = np.log(np.maximum(probabilities, 1e-30))  # log(0) is infinite
     temperature = round(fit_temperature(log_probabilities, labels), 3)  # as the file will have it
     calibrated = Calibration(temperature).apply(probabilities)
@@ -93,3 +90,63 @@ def read_calibration(path: Path) -> Calibration:
         ) from error
     except ValueError as error:
         raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro`") from error
+
+
+def reliability(
+    probabilities: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = 15
+) -> list[tuple[float, float, int]]:
+    """Compares what guesses promise with what they hold: the points of a reliability diagram.
+
+    Guesses are put into bins of equal width by their probability, (0, 1/n_bins] and so on (Guo,
+    Pleiss, Sun and Weinberger 2017).
+
+    Args:
+        probabilities: the probability of each guess, 0..1 [n].
+        correct: whether each guess is right [n].
+        n_bins: the number of bins.
+
+    Returns:
+        The mean probability, the accuracy and the number of guesses of each bin that has any.
+    """
+    probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, float)
+    bins = np.ceil(probabilities * n_bins).astype(int)
+    return [
+        (float(probabilities[own].mean()), float(correct[own].mean()), int(own.sum()))
+        for own in (bins == number for number in np.unique(bins))
+    ]
+
+
+def calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayLike) -> float:
+    """Computes the expected calibration error: 0 (calibrated) to 1.
+
+    It is the mean over all guesses of |accuracy - mean probability| of the guess's bin; see
+    `reliability`.
+    """
+    points = reliability(probabilities, correct)
+    total = sum(n for _, _, n in points)
+    return sum(n * abs(accuracy - mean) for mean, accuracy, n in points) / total
+
+
+def fit_temperature(log_probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Fits the temperature that calibrates a classifier (Guo, Pleiss, Sun and Weinberger 2017).
+
+    It minimizes the mean negative log likelihood of the labels under softmax(values / temperature).
+
+    Args:
+        log_probabilities: logits or log probabilities [n, n_classes].
+        labels: the class of each row, 0 .. n_classes - 1 [n].
+
+    Returns:
+        The temperature, 0.05 to 20. Above 1, the classifier was too sure.
+    """
+    # Predictions import this file, but not SciPy's optimizer, which takes longer than they do.
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    values, labels = np.asarray(log_probabilities, float), np.asarray(labels)
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(values / np.exp(log_temperature), axis=1)
+        return -float(scaled[np.arange(len(labels)), labels].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))

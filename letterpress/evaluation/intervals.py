@@ -1,11 +1,9 @@
-"""Accuracy over typeface families with its interval, tests of differences, and calibration."""
+"""Accuracy over typeface families with its interval, and tests of differences."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax
 
 
 def family_interval(
@@ -36,6 +34,7 @@ def family_interval(
     random = np.random.default_rng(seed)
     correct, families, glyphs = map(np.asarray, (correct, families, glyphs))
     names = np.unique(families)
+    # How often each resample has each family [n_resamples, n_families].
     drawn = random.multinomial(len(names), np.full(len(names), 1 / len(names)), n_resamples)
     means, sums = [], np.zeros(n_resamples)
     for name, times in zip(names, drawn.T, strict=True):
@@ -77,59 +76,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     factors = np.arange(len(p_values), 0, -1)
     corrected = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
     return np.minimum(corrected, 1)[np.argsort(order)].tolist()  # type: ignore[no-any-return]
-
-
-def reliability(
-    probabilities: npt.ArrayLike, correct: npt.ArrayLike, n_bins: int = 15
-) -> list[tuple[float, float, int]]:
-    """Compares what guesses promise with what they hold: the points of a reliability diagram.
-
-    Guesses are put into bins of equal width by their probability, (0, 1/n_bins] and so on (Guo,
-    Pleiss, Sun and Weinberger 2017).
-
-    Args:
-        probabilities: the probability of each guess, 0..1 [n].
-        correct: whether each guess is right [n].
-        n_bins: the number of bins.
-
-    Returns:
-        The mean probability, the accuracy and the number of guesses of each bin that has any.
-    """
-    probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, float)
-    bins = np.ceil(probabilities * n_bins).astype(int)
-    return [
-        (float(probabilities[own].mean()), float(correct[own].mean()), int(own.sum()))
-        for own in (bins == number for number in np.unique(bins))
-    ]
-
-
-def calibration_error(probabilities: npt.ArrayLike, correct: npt.ArrayLike) -> float:
-    """Computes the expected calibration error: 0 (calibrated) to 1.
-
-    It is the mean over all guesses of |accuracy - mean probability| of the guess's bin; see
-    `reliability`.
-    """
-    points = reliability(probabilities, correct)
-    total = sum(n for _, _, n in points)
-    return sum(n * abs(accuracy - mean) for mean, accuracy, n in points) / total
-
-
-def fit_temperature(log_probabilities: npt.ArrayLike, labels: npt.ArrayLike) -> float:
-    """Fits the temperature that calibrates a classifier (Guo, Pleiss, Sun and Weinberger 2017).
-
-    It minimizes the mean negative log likelihood of the labels under softmax(values / temperature).
-
-    Args:
-        log_probabilities: logits or log probabilities [n, n_classes].
-        labels: the class of each row, 0 .. n_classes - 1 [n].
-
-    Returns:
-        The temperature, 0.05 to 20. Above 1, the classifier was too sure.
-    """
-    values, labels = np.asarray(log_probabilities, float), np.asarray(labels)
-
-    def loss(log_temperature: float) -> float:
-        scaled = log_softmax(values / np.exp(log_temperature), axis=1)
-        return -float(scaled[np.arange(len(labels)), labels].mean())
-
-    return float(np.exp(minimize_scalar(loss, bounds=np.log((0.05, 20)), method="bounded").x))

@@ -15,11 +15,13 @@ from letterpress.core.tensorflow import tf
 from letterpress.evaluation.calibration import (
     Calibration,
     Probabilities,
+    calibration_error,
     check_finite,
     fit_calibration,
+    reliability,
     write_calibration,
 )
-from letterpress.evaluation.intervals import calibration_error, family_interval, reliability
+from letterpress.evaluation.intervals import family_interval
 from letterpress.model.weights import load_classifier
 from letterpress.records.read import load_batches, reading
 
@@ -35,10 +37,22 @@ class Classified(NamedTuple):
     labels: npt.NDArray[np.int64]
     """0 .. n_outputs - 1 [n]"""
     probabilities: Probabilities
+    n_classes: int
 
-    def calibrated(self, calibration: Calibration) -> "Classified":
-        """Returns the same with calibrated probabilities."""
-        return self._replace(probabilities=calibration.apply(self.probabilities))
+    @property
+    def classes(self) -> Probabilities:
+        """The probabilities of the classes [n, n_classes], without that of no class."""
+        return self.probabilities[:, : self.n_classes]
+
+    @property
+    def is_class(self) -> npt.NDArray[np.bool_]:
+        """Whether each image is one of a class [n]."""
+        return self.labels < self.n_classes
+
+    @property
+    def correct(self) -> npt.NDArray[np.bool_]:
+        """Whether each image's most probable class is its own [n]."""
+        return np.equal(self.classes.argmax(axis=1), self.labels)
 
 
 class Prediction(NamedTuple):
@@ -57,7 +71,7 @@ def classify_split(classifier: Any, config: ClassifierConfig, records: Path) -> 
         FileNotFoundError: the records are missing.
         PipelineError: the records are empty, damaged or do not fit the config.
     """
-    tf.config.experimental.enable_op_determinism()
+    tf.config.experimental.enable_op_determinism()  # the same bits in each run
     rows: list[tuple[str, int, Any]] = []
     with reading(records):
         for images, labels, filenames in load_batches(records, config).as_numpy_iterator():
@@ -69,29 +83,21 @@ def classify_split(classifier: Any, config: ClassifierConfig, records: Path) -> 
             f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
         )
     filenames, labels, probabilities = zip(*sorted(rows, key=lambda row: row[0]), strict=True)
-    return Classified(list(filenames), np.array(labels), np.stack(probabilities))
+    return Classified(list(filenames), np.array(labels), np.stack(probabilities), config.n_classes)
 
 
 def list_predictions(split: Classified, config: ClassifierConfig) -> list[Prediction]:
     """Lists the most probable class of each image; "none" is never predicted, only improbable."""
-    outputs = split.probabilities[:, : config.n_classes]
+    rows = zip(split.filenames, split.labels, split.classes, strict=True)
     return [
         Prediction(
             filename, config.output_names[label], config.class_names[row.argmax()], float(row.max())
         )
-        for filename, label, row in zip(split.filenames, split.labels, outputs, strict=True)
+        for filename, label, row in rows
     ]
 
 
-def _guesses(split: Classified, config: ClassifierConfig) -> tuple[Any, Any]:
-    """Returns the probability of each image's most probable class, and whether it is right, [n]."""
-    outputs = split.probabilities[:, : config.n_classes]
-    return outputs.max(axis=1), outputs.argmax(axis=1) == split.labels
-
-
-def measure_split(
-    split: Classified, config: ClassifierConfig, calibration: Calibration
-) -> dict[str, float]:
+def measure_split(split: Classified, calibration: Calibration) -> dict[str, float]:
     """Measures a classifier on a split.
 
     Returns:
@@ -101,25 +107,24 @@ def measure_split(
         accuracy_sure, that of the sure guesses, and wrong_sure, the share of all images that are
         wrong and sure. With images of no class, none_sure is the share of those that are sure.
     """
-    is_class = split.labels < config.n_classes
-    labels, outputs = split.labels[is_class], split.probabilities[is_class]
-    probability, correct = (values[is_class] for values in _guesses(split, config))
-    are_sure = calibration.are_sure(split.probabilities, config.n_classes)
-    sure = are_sure[is_class]
+    own = split.is_class
+    are_sure = calibration.are_sure(split.probabilities, split.n_classes)
+    correct, sure = split.correct[own], are_sure[own]
+    of_label = split.probabilities[np.flatnonzero(own), split.labels[own]]
     interval = binomtest(int(correct.sum()), len(correct)).proportion_ci(method="wilson")
-    losses = -np.log(np.maximum(outputs[np.arange(len(labels)), labels], 1e-7))  # as Keras does
+    losses = -np.log(np.maximum(of_label, 1e-7))  # as Keras does
     metrics = {
         "accuracy": float(correct.mean()),
         "accuracy_low": float(interval.low),
         "accuracy_high": float(interval.high),
         "loss": float(np.mean(losses, dtype=np.float64)),
-        "calibration_error": calibration_error(probability, correct),
+        "calibration_error": calibration_error(split.classes[own].max(axis=1), correct),
         "sure": float(sure.mean()),
         "accuracy_sure": float(correct[sure].mean()) if sure.any() else 1.0,
         "wrong_sure": float((sure & ~correct).mean()),
     }
-    if not is_class.all():
-        metrics["none_sure"] = float(are_sure[~is_class].mean())
+    if not own.all():
+        metrics["none_sure"] = float(are_sure[~own].mean())
     return metrics
 
 
@@ -130,7 +135,7 @@ def measure_classes(split: Classified, config: ClassifierConfig) -> dict[str, An
         recall, the share of right guesses among the images of each class that has images, 0..1 by
         class name; macro_accuracy, the mean of these shares.
     """
-    _, correct = _guesses(split, config)
+    correct = split.correct
     recall = {
         name: float(correct[split.labels == label].mean())
         for label, name in enumerate(config.class_names)
@@ -154,16 +159,14 @@ def measure_families(
         (serif, sans-serif, monospace); accuracy_pen, of letters of a pen. With images of no class,
         none_sure_CASE is the share of those of a case that are sure.
     """
-    _, correct = _guesses(split, config)
-    sure = calibration.are_sure(split.probabilities, config.n_classes)
     rows = [manifest[name] for name in split.filenames]
     kept = [
         (row["style"], row["family"], f"{row['typeface']}/{row['case']}/{label}", right)
-        for row, label, right in zip(rows, split.labels, correct, strict=True)
-        if row["families"] == families and label < config.n_classes
+        for row, label, right in zip(rows, split.labels, split.correct, strict=True)
+        if row["families"] == families and label < split.n_classes
     ]
     styles, names, glyphs, rights = map(np.array, zip(*kept, strict=True))
-    pen = styles == "pen"
+    pen = styles == "pen"  # hands, not typefaces: they have an accuracy of their own
     interval = family_interval(rights[~pen], names[~pen], glyphs[~pen], seed=config.data_seed)
     metrics = dict(zip(("accuracy", "accuracy_low", "accuracy_high"), interval, strict=True))
     groups = {style: styles == style for style in sorted(set(styles))}
@@ -172,9 +175,10 @@ def measure_families(
         means = [rights[members & (names == name)].mean() for name in set(names[members])]
         # A set has no order of its own, and sums of floats depend on it.
         metrics[f"accuracy_{style.replace('-', '_')}"] = float(np.mean(sorted(means)))
-    none = [(rows[i]["case"], sure[i]) for i in np.flatnonzero(split.labels == config.n_classes)]
-    for case in sorted({case for case, _ in none}):
-        metrics[f"none_sure_{case}"] = float(np.mean([s for c, s in none if c == case]))
+    sure = calibration.are_sure(split.probabilities, split.n_classes)
+    cases = np.array([row["case"] for row in rows])
+    for case in np.unique(cases[~split.is_class]):
+        metrics[f"none_sure_{case}"] = float(sure[~split.is_class & (cases == case)].mean())
     return metrics
 
 
@@ -204,27 +208,28 @@ def evaluate_splits(
         check_finite(split.probabilities, weights)
     calibration = Calibration()
     if "validation" in classified:
-        _, labels, probabilities = classified["validation"]
-        calibration = fit_calibration(probabilities, labels, config.n_classes)
+        _, labels, probabilities, n_classes = classified["validation"]
+        calibration = fit_calibration(probabilities, labels, n_classes)
     metrics: dict[str, Any] = {}
     tables: dict[str, list[tuple[object, ...]]] = {}
     curve: list[tuple[str, float, float, int]] = []
     for name, raw in classified.items():
-        split, suffix = raw.calibrated(calibration), "" if name == "test" else f"_{name}"
-        values: dict[str, Any] = measure_split(split, config, calibration)
+        split = raw._replace(probabilities=calibration.apply(raw.probabilities))
+        suffix = "" if name == "test" else f"_{name}"
+        values: dict[str, Any] = measure_split(split, calibration)
         if manifest and name != "test":
             values |= measure_families(split, config, calibration, manifest, name)
         if by_class:
             values |= measure_classes(split, config)
         metrics |= {_suffixed(key, suffix): value for key, value in values.items()}
-        is_class = split.labels < config.n_classes
-        points = reliability(*(values[is_class] for values in _guesses(split, config)))
+        own = split.is_class
+        points = reliability(split.classes[own].max(axis=1), split.correct[own])
         curve += [(name, *point) for point in points]
         tables[f"predictions{suffix}.csv"] = [
             (*row, *((manifest[row.filename][key] for key in DESCRIPTION) if manifest else ()))
             for row in list_predictions(split, config)
         ]
-        print(f"{records / name}: accuracy {values['accuracy']:.2%} of {is_class.sum()}")
+        print(f"{records / name}: accuracy {values['accuracy']:.2%} of {own.sum()}")
     header = Prediction._fields + (DESCRIPTION if manifest else ())
     for file, rows in tables.items():
         write_csv(results / file, header, rows)

@@ -7,14 +7,8 @@ import numpy.typing as npt
 import pytest
 from scipy.stats import binomtest
 
-from letterpress.evaluation.intervals import (
-    calibration_error,
-    family_interval,
-    fit_temperature,
-    holm,
-    reliability,
-    sign_flip_test,
-)
+from letterpress.evaluation.calibration import calibration_error, fit_temperature, reliability
+from letterpress.evaluation.intervals import family_interval, holm, sign_flip_test
 
 Indexes = npt.NDArray[np.intp]
 

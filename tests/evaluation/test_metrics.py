@@ -33,7 +33,7 @@ Result = tuple[dict[str, float], list[Prediction]]
 
 def evaluate(trained: Trained, records: Path) -> Result:
     split = classify_split(trained.classifier, trained.config, records)
-    metrics = measure_split(split, trained.config, Calibration())
+    metrics = measure_split(split, Calibration())
     return metrics, list_predictions(split, trained.config)
 
 
@@ -149,11 +149,12 @@ SPLIT = Classified(
         [[0.9, 0.1, 0], [0.4, 0.6, 0], [0.1, 0.8, 0.1], [0.1, 0.2, 0.7], [0, 0, 1], [0.8, 0, 0.2]],
         np.float32,
     ),
+    CONFIG.n_classes,
 )
 
 
 def test_images_of_no_class_count_only_as_sure_or_not() -> None:
-    metrics = measure_split(SPLIT, CONFIG, Calibration(sure=0.55))
+    metrics = measure_split(SPLIT, Calibration(sure=0.55))
     assert metrics["accuracy"] == 0.75  # d is right: of the classes, its own is the most probable
     assert [metrics["sure"], metrics["accuracy_sure"]] == pytest.approx([0.75, 2 / 3])
     assert (metrics["wrong_sure"], metrics["none_sure"]) == (0.25, 0.5)
@@ -208,7 +209,7 @@ def test_a_calibration_makes_probabilities_true_and_most_guesses_sure(tmp_path: 
 def test_classes_without_images_do_not_count_in_the_macro_accuracy() -> None:
     config = MnistConfig(n_classes=3)
     rows = np.eye(3, dtype=np.float32)[[0, 0, 0, 1, 1]]
-    split = Classified(list("abcde"), np.array([0, 0, 0, 0, 1]), rows)
+    split = Classified(list("abcde"), np.array([0, 0, 0, 0, 1]), rows, 3)
     assert measure_classes(split, config) == {
         "macro_accuracy": 0.875,
         "recall": {"0": 0.75, "1": 1.0},
