@@ -1,4 +1,4 @@
-"""Stage export_web: writes the letters classifier for TensorFlow.js, and golden examples."""
+"""Stage export_web: writes the letters classifier for TensorFlow.js."""
 
 from pathlib import Path
 

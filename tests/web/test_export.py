@@ -10,34 +10,17 @@ import pytest
 from letterpress.core.errors import PipelineError
 from letterpress.core.tensorflow import keras
 from letterpress.model.network import build_classifier
-from letterpress.web.export import draw_golden, export
+from letterpress.web.export import export
 from letterpress.web.tfjs import write_layers_model
 from tests.model.test_weights import overflow
 from tests.web.conftest import CONFIG
-
-
-def test_golden_examples_are_26_letters_with_keras_probabilities(random_model: Path) -> None:
-    golden = json.loads((random_model / "golden.json").read_text(encoding="utf-8"))
-    images = draw_golden(CONFIG)
-    assert images.shape == (26, 32, 32, 1)
-    assert len({image.tobytes() for image in images}) == 26
-    assert golden["images"] == images.reshape(26, -1).tolist()
-    classifier = build_classifier(CONFIG)
-    classifier.load_weights(random_model.with_suffix(".weights.h5"))
-    expected = classifier(images / np.float32(255), training=False)
-    np.testing.assert_allclose(golden["probabilities"], expected, atol=1e-6)
 
 
 def test_the_same_weights_give_the_same_bytes_and_bad_ones_change_nothing(
     random_model: Path, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in random_model.iterdir()}
-    assert {path.name for path in before} == {
-        "model.json",
-        "weights.bin",
-        "golden.json",
-        "golden_pictures.json",
-    }
+    assert {path.name for path in before} == {"model.json", "weights.bin"}
     weights, calibration = (random_model.with_suffix(end) for end in (".weights.h5", ".json"))
     export(CONFIG, weights, calibration, random_model)
     huge = overflow(build_classifier(CONFIG), tmp_path / "huge.weights.h5")

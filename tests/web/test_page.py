@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from selenium.webdriver.common.keys import Keys
 from letterpress.model.network import build_classifier
 from letterpress.web.export import export
 from tests.web.conftest import CALIBRATION, CONFIG, Page, serving
+from tests.web.golden import draw_letters, draw_pictures
 from tests.web.letters import LETTERS, Stroke
 from tools.serve import POLICY
 
@@ -40,16 +40,18 @@ def extent(seen: Any) -> tuple[int, int]:
 
 
 def test_the_browser_computes_what_keras_computes(page: Page, random_model: Path) -> None:
-    golden = json.loads((random_model / "golden.json").read_text(encoding="utf-8"))
+    images = draw_letters(CONFIG)
     computed = page.run(
         "const {load} = await import('/classifier.js');"
         "const {predict, classify, classes, inkSize, side} = await load('model/model.json');"
         "const images = given[0].map((image) => image.map((v) => v / 255));"
         "const rows = images.map((image) => Array.from(predict(image)));"
         "return {rows, answers: images.map(classify), classes, inkSize, side};",
-        golden["images"],
+        images.reshape(26, -1).tolist(),
     )
-    expected = np.array(golden["probabilities"])
+    classifier = build_classifier(CONFIG)
+    classifier.load_weights(random_model.with_suffix(".weights.h5"))
+    expected = classifier.predict_on_batch(images / np.float32(255))
     assert (expected.shape, expected.max() > 0.1) == ((26, 27), True)  # not all equal
     np.testing.assert_allclose(computed["rows"], expected, atol=1e-5, rtol=0)
     answers = [[*answer["shares"], answer["none"]] for answer in computed["answers"]]
@@ -86,29 +88,26 @@ READ = (
 )
 
 
-def test_the_browser_reads_pictures_as_predict_does(page: Page, random_model: Path) -> None:
-    golden = json.loads((random_model / "golden_pictures.json").read_text(encoding="utf-8"))
+def test_the_browser_reads_pictures_as_predict_does(page: Page) -> None:
+    golden = draw_pictures(CONFIG)
     assert len(golden) >= 12
-    assert {len(entry.get("images", [])) for entry in golden} >= {1, 2}
+    assert {len(entry.get("images", [])) for entry in golden.values()} >= {1, 2}
     target = {"side": 32, "inkSize": INK, "placement": CONFIG.placement}
-    for entry in golden:
+    for condition, entry in golden.items():
         found = page.run(READ, entry["file"], target)
         if "error" in entry:
-            assert found == entry["error"], entry["condition"]
+            assert found == entry["error"], condition
             continue
         expected = np.array(entry["images"])
-        assert np.shape(found) == expected.shape, (entry["condition"], found)
-        assert np.abs(np.array(found) - expected).max() < 0.05, entry["condition"]
+        assert np.shape(found) == expected.shape, (condition, found)
+        assert np.abs(np.array(found) - expected).max() < 0.05, condition
 
 
-def test_a_picture_is_dropped_pasted_or_chosen(
-    page: Page, random_model: Path, tmp_path: Path
-) -> None:
-    golden = json.loads((random_model / "golden_pictures.json").read_text(encoding="utf-8"))
-    by_name = {entry["condition"]: entry for entry in golden}
+def test_a_picture_is_dropped_pasted_or_chosen(page: Page, tmp_path: Path) -> None:
+    golden = draw_pictures(CONFIG)
     file = tmp_path / "letter.png"
-    file.write_bytes(base64.b64decode(by_name["ruled paper"]["file"]))
-    (expected,) = np.array(by_name["ruled paper"]["images"])
+    file.write_bytes(base64.b64decode(golden["ruled paper"]["file"]))
+    (expected,) = np.array(golden["ruled paper"]["images"])
     give = (
         "const bytes = Uint8Array.from(atob(given[0]), (letter) => letter.charCodeAt(0));"
         "const data = new DataTransfer();"
@@ -122,10 +121,10 @@ def test_a_picture_is_dropped_pasted_or_chosen(
         if way == "choose":
             page.find("#picture").send_keys(str(file))
         else:
-            page.run(give, by_name["ruled paper"]["file"], way)
+            page.run(give, golden["ruled paper"]["file"], way)
         page.wait(lambda: len(page.guesses) == 3)
         np.testing.assert_allclose(page.seen / 255, expected.reshape(32, 32), atol=0.05)
-    page.run(give, by_name["two characters"]["file"], "drop")
+    page.run(give, golden["two characters"]["file"], "drop")
     page.wait(lambda: page.status.startswith("2 characters."))
     assert page.guesses == []
     page.run(give, base64.b64encode(b"text").decode(), "drop")
