@@ -83,7 +83,7 @@ def _describe(source: Path, findings: Findings) -> None:
     kind = "colour" if findings.is_colour else "grey"
     dark = ", dark on light" if findings.is_dark_on_light and not findings.is_colour else ""
     print(f"  sizes: {w} to {w_} x {h} to {h_}, median {width} x {height}; {kind}{dark}")
-    if findings.splits != {"train"}:
+    if findings.splits != {"train"}:  # what images have that are in no split folder
         print(f"  split folders: {', '.join(sorted(findings.splits))}")
     few = [key for key, splits in findings.counts.items() if splits["train"] < 10]
     if few:
@@ -144,6 +144,7 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
         if taken and not (place.is_relative_to(taken) and source.resolve() == place.resolve()):
             raise PipelineError(f"{taken}: exists. Choose another name, or remove it")
         return False
+    # A kill after the files were written leaves a section without data.
     is_complete = not _is_copy(name, source, place) or Path("data", name, "raw.dvc").exists()
     same = isinstance(section, dict) and section.get("source") == place.as_posix() and is_complete
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
@@ -219,7 +220,7 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
                 raise PipelineError("git: no repository in this folder. Run `git init` first")
             undo.callback(shutil.rmtree, ".dvc", ignore_errors=True)
             _dvc("init", "--quiet")
-            _dvc("config", "core.analytics", "false")
+            _dvc("config", "core.analytics", "false")  # else DVC reports each command to its makers
         for path, text in texts.items():
             old = path.read_bytes() if path.exists() else None
             undo.callback(_restore, path, old)

@@ -1,60 +1,78 @@
-"""Edits YAML files as text, so that comments and layout stay."""
+"""Adds values to YAML files as text, so that comments and layout stay."""
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from letterpress.core.errors import PipelineError
 
-_WIDTH = 100
+_WIDTH = 98  # of 100: stages are indented by two
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes text that YAML 1.1 (PyYAML) or YAML 1.2 (DVC) reads as a number, such as 08 and 1e3."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+.\d]"), [*"-+.0123456789"])
 
 
 def add_section(text: str, name: str, values: Mapping[str, Any]) -> str:
-    """Adds a section to the text of params.yaml, at its end."""
-    lines = [f"{name}:"]
-    for key, value in values.items():
-        if isinstance(value, list):
-            lines.append(flow(f"  {key}:", value))
-        else:
-            lines.append(f"  {key}: {scalar(value)}")
-    return _checked(
-        "params.yaml", text, _ended(text) + "\n".join(lines) + "\n", {name: dict(values)}
+    """Adds a section to the text of params.yaml, at its end.
+
+    Raises:
+        PipelineError: the text is not readable as YAML.
+    """
+    added = {name: dict(values)}
+    expected = _load("params.yaml", text) | added
+    return _checked("params.yaml", _ended(text) + _dump(added), expected)
+
+
+def add_stages(text: str, stages: Mapping[str, Any]) -> str:
+    """Adds stages to the text of dvc.yaml, below its other stages and indented as they are.
+
+    Raises:
+        PipelineError: the text is not readable as YAML, its stages are in flow style ({...}), or it
+            has a stage of the same name.
+    """
+    old = _load("dvc.yaml", text)
+    known = old.get("stages") or {}
+    if taken := known.keys() & stages.keys():
+        raise PipelineError(f"dvc.yaml: {min(taken)} exists. Choose another name")
+    expected = {**old, "stages": {**known, **stages}}
+    if "stages" not in old:
+        return _checked("dvc.yaml", _ended(text) + _dump({"stages": dict(stages)}), expected)
+    root: Any = yaml.compose(text)
+    node = next(value for key, value in root.value if key.value == "stages")
+    # A block ends where the next key starts; the blank lines above that key stay there.
+    above = text[: node.end_mark.index].rstrip()
+    added = textwrap.indent(_dump(dict(stages)), " " * node.start_mark.column)
+    return _checked("dvc.yaml", f"{above}\n{added}{text[len(above) + 1 :]}", expected)
+
+
+def _dump(values: dict[str, Any]) -> str:
+    """Returns values as YAML: innermost lists and mappings in one line, wrapped if it is long."""
+    return yaml.dump(
+        values,
+        Dumper=_Dumper,
+        default_flow_style=None,
+        allow_unicode=True,
+        width=_WIDTH,
+        sort_keys=False,
     )
-
-
-def add_stages(text: str, stages: str) -> str:
-    """Adds stages, indented by two spaces, at the end of the stages in the text of dvc.yaml."""
-    added = yaml.safe_load(stages)
-    if not re.search(r"^stages:[ ]*(#.*)?$", text, re.MULTILINE):
-        return _checked("dvc.yaml", text, f"{_ended(text)}stages:\n{stages}", {"stages": added})
-    head, key, body = re.split(r"^(stages:.*\n)", _ended(text), maxsplit=1, flags=re.MULTILINE)
-    own = re.match(r"(?:[ \t].*\n|#.*\n|[ \t]*\n)*", body)
-    assert own
-    indented = re.match(r"\s*?( +)[^\s#]", own[0])
-    stages = textwrap.indent(textwrap.dedent(stages), indented[1] if indented else "  ")
-    kept = own[0].rstrip("\n") + "\n" if own[0].strip() else ""
-    new = f"{head}{key}{kept}{stages}{own[0][len(kept) :]}{body[own.end() :]}"
-    return _checked("dvc.yaml", text, new, {"stages": added})
 
 
 def _ended(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
 
 
-def _checked(path: str, old: str, new: str, added: Mapping[str, Any]) -> str:
-    """Returns `new` if it is what `old` says and what was added, and nothing else."""
-    expected: dict[str, Any] = _load(path, old)
-    for key, value in added.items():
-        known = expected.get(key)
-        if isinstance(known, dict) and (both := known.keys() & value.keys()):
-            raise PipelineError(f"{path}: {min(both)} exists. Choose another name")
-        expected[key] = {**known, **value} if isinstance(known, dict) else value
+def _checked(path: str, text: str, expected: Mapping[str, Any]) -> str:
+    """Returns the text if it has exactly these values: no edit of a text can be trusted."""
     try:
-        if yaml.safe_load(new) == expected:
-            return new
+        if yaml.safe_load(text) == expected:
+            return text
     except yaml.YAMLError:
         pass
     raise PipelineError(f"{path}: cannot be edited in this layout. Write it in block style")
@@ -64,32 +82,8 @@ def _load(path: str, text: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(text) or {}
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise PipelineError(f"{path}: not readable as YAML ({reason:.200}). Correct it") from error
+        reason = textwrap.shorten(str(error), 200)
+        raise PipelineError(f"{path}: not readable as YAML ({reason}). Correct it") from error
     if not isinstance(values, dict):
         raise PipelineError(f"{path}: expected `key: value` lines. Correct it")
     return values
-
-
-def scalar(value: Any) -> str:
-    """Returns a value as YAML, quoted if it must be."""
-    text = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10**6)
-    text = text.strip()[1:-1]
-    # PyYAML writes YAML 1.1, in which 08 and 1e3 are not numbers; DVC reads YAML 1.2.
-    is_bare_text = text == value and re.match(r"[-+.\d]", text)
-    return "'" + text.replace("'", "''") + "'" if is_bare_text else text
-
-
-def flow(key: str, values: Iterable[Any]) -> str:
-    """Returns `key: [value, value]`, wrapped, the further lines indented more than the key."""
-    indent = " " * (len(key) - len(key.lstrip()) + 2)
-    lines = [f"{key} ["]
-    items = [scalar(value) for value in values]
-    for number, item in enumerate(items):
-        end = "]" if number == len(items) - 1 else ","
-        space = "" if lines[-1].endswith("[") else " "
-        if len(lines[-1] + space + item + end) > _WIDTH and lines[-1].strip():
-            lines.append(indent)
-            space = ""
-        lines[-1] += space + item + end
-    return "\n".join(lines)

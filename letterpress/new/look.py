@@ -10,10 +10,11 @@ import numpy as np
 
 from letterpress.core.errors import PipelineError
 from letterpress.images.files import find_layout, is_image_name, open_files
+from letterpress.prediction.ink import rim
 from letterpress.records.image import open_image, read_picture
 
 _ORIENTATION, _TURNED = 0x0112, range(5, 9)  # the EXIF tag, and its values for a quarter turn
-_MOST_SAMPLES, _PER_FOLDER = 400, 4
+_MOST_SAMPLES, _PER_FOLDER = 400, 4  # of images whose pixels are decoded, which takes long
 
 
 class Findings(NamedTuple):
@@ -127,6 +128,6 @@ def _describe(name: str, content: bytes) -> tuple[bool, bool]:
     """Tells whether an image has colours, and whether its rim is lighter than the rest."""
     pixels = np.asarray(read_picture(name, content, 64).convert("RGB"), np.float32)
     grey = pixels.mean(axis=2)
-    rim = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     spread = pixels.max(axis=2) - pixels.min(axis=2)
-    return bool(np.percentile(spread, 90) > 12), bool(np.median(rim) > max(grey.mean(), 127))
+    # Grey photographs in JPEG files are coloured by a few levels of 255.
+    return bool(np.percentile(spread, 90) > 12), bool(np.median(rim(grey)) > max(grey.mean(), 127))

@@ -6,7 +6,9 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from letterpress.new.edit import add_section, add_stages, flow
+import yaml
+
+from letterpress.new.edit import add_section, add_stages
 from letterpress.new.look import Findings
 
 DVC_YAML, PARAMS, README = Path("dvc.yaml"), Path("params.yaml"), Path("README.md")
@@ -16,7 +18,6 @@ _ROWS = """\
 | `train_images` | these TFRecords, perhaps a parent's features | the classifier, its features and metrics |
 """
 _WRITE_PARAMS = ("classes", "data_seed", "image_height", "image_width", "invert", "n_channels")
-_LIBRARY = ("core", "images", "jobs", "records")
 
 Texts = dict[Path, str]
 """The new text of each file."""
@@ -58,34 +59,33 @@ def _new_files() -> Texts:
     return texts
 
 
-def _stages(name: str, params: dict[str, Any]) -> str:
+def _stages(name: str, params: dict[str, Any]) -> dict[str, Any]:
     """Returns the two stages of a pipeline, as dvc.yaml has them."""
-    library = Path("letterpress").is_dir()  # else it is installed
-
-    def deps(data: list[str], stage: str, *folders: str) -> str:
-        code = [f"letterpress/{folder}" for folder in sorted((*_LIBRARY, *folders)) if library]
-        return flow("    deps:", [*data, f"stages/{stage}.py", *code])
-
-    parent = [params["parent"]] if params["parent"] else []
-    own = [f"${{{name}.architecture}}"] if "architecture" in params else []
+    stages: dict[str, Any] = yaml.safe_load(Template(template("stages.yaml")).substitute(name=name))
+    write, train = stages.values()
     shares = [key for key in params if key.endswith("_share")]
-    keys = sorted(f"{name}.{key}" for key in (*_WRITE_PARAMS, *shares, "source"))
-    return Template(template("stages.yaml")).substitute(
-        name=name,
-        write_deps=deps([params["source"]], "write_images"),
-        write_params=flow("    params:", keys),
-        train_deps=deps(
-            [*parent, f"data/{name}/tfrecords", *own],
-            "train_images",
-            "evaluation",
-            "model",
-            "training",
-        ),
-    )
+    write["params"] = sorted(f"{name}.{key}" for key in (*_WRITE_PARAMS, *shares, "source"))
+    write["deps"] = [params["source"], "stages/write_images.py", *_code("core images jobs records")]
+    own = [f"${{{name}.architecture}}"] if "architecture" in params else []  # DVC fills it in
+    train["deps"] = [
+        *filter(None, [params["parent"]]),
+        *train["deps"],
+        *own,
+        "stages/train_images.py",
+        *_code("core evaluation images jobs model records training"),
+    ]
+    return stages
+
+
+def _code(folders: str) -> list[str]:
+    """Returns folders of the library if the project has it; else it is installed."""
+    library = Path("letterpress")
+    return [f"{library}/{folder}" for folder in folders.split()] if library.is_dir() else []
 
 
 def _card(name: str, params: dict[str, Any], findings: Findings) -> str:
-    rows = [f"| {_cell(key)} | {number} |" for key, number in findings.totals.items()]
+    cells = {key.replace("|", "\\|"): number for key, number in findings.totals.items()}
+    rows = [f"| {key} | {number} |" for key, number in cells.items()]
     given = sorted(findings.splits - {"train"})
     return Template(template("card.md")).substitute(
         name=name,
@@ -96,7 +96,3 @@ def _card(name: str, params: dict[str, Any], findings: Findings) -> str:
         table="\n".join(["| class | images |", "| --- | --- |", *rows]),
         parent=f", starting from `{params['parent']}`" if params["parent"] else "",
     )
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")

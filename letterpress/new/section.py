@@ -17,7 +17,7 @@ def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any
     shares = {f"{s}_share": 0.15 for s in ("test", "validation") if s not in findings.splits}
     n_train = sum(n.get("train", 0) for n in findings.counts.values()) * (1 - sum(shares.values()))
     n_images = [splits["train"] for splits in findings.counts.values()]
-    params: dict[str, Any] = {
+    return {
         "source": source,
         "classes": list(findings.counts),
         **shares,
@@ -29,7 +29,7 @@ def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any
         "parent": parent,
         "pretrained_features": bool(parent),
         "freeze_features": False,
-        "match_channels": bool(parent),
+        "match_channels": bool(parent),  # the parent may be grey and these images RGB
         "class_weights": "balanced" if max(n_images) > 3 * min(n_images) else "equal",
         "seed": 12345,
         "batch_size": 32,
@@ -39,11 +39,10 @@ def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any
         "max_shift": round(max(height, width) / 12, 1),
         "max_zoom": 0.1,
         "max_shear": 0.1,
-        "mirror": is_colour,
+        "mirror": is_colour,  # a mirrored photograph is one, a mirrored letter is not
         "feature_dropout": 0.2,
         "dense_dropout": 0.3,
     }
-    return params
 
 
 def _choose_size(findings: Findings, side: int) -> tuple[int, int]:

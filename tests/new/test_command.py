@@ -68,7 +68,7 @@ def test_a_pipeline_is_added_and_nothing_else_changes(
         assert not [line for line in changes if line[0] == "-"], name  # comments stay
         assert all(f"+{line[2:]}" in shown for line in changes)
         if name == "dvc.yaml":
-            assert 15 < len(changes) <= 25
+            assert 15 < len(changes) <= 30
     assert "train_flowers" in clone.run("dvc", "dag")
     assert "| `train_images` |" in after["README.md"].decode()
     for read in (read_params, lambda path: yaml.safe_load(path.read_text("utf-8"))):
@@ -188,7 +188,7 @@ def test_the_page_works_in_an_empty_repository(tmp_path: Path) -> None:
     assert len(re.findall(r"^\w+:", makefile, re.MULTILINE)) == 4
 
 
-STAGE = "  new:\n    cmd: new\n"
+STAGE = {"new": {"cmd": "new"}}
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ STAGE = "  new:\n    cmd: new\n"
 def test_stages_are_added_to_any_layout(text: str) -> None:
     edited = add_stages(text, STAGE)
     old = yaml.safe_load(text) or {}
-    stages = {**old.get("stages", {}), "new": {"cmd": "new"}}
+    stages = {**old.get("stages", {}), **STAGE}
     assert yaml.safe_load(edited) == {**old, "stages": stages}
     assert {*text.splitlines()} <= {*edited.splitlines()}
 
