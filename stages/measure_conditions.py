@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.conditions.config import ConditionsConfig
-from letterpress.conditions.measure import Pipeline, write_conditions
+from letterpress.conditions.measure import ConditionsConfig, Pipeline, write_conditions
 from letterpress.core.errors import run
 from letterpress.mnist.config import MnistConfig
 

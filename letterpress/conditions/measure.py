@@ -2,19 +2,29 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
 from letterpress.conditions.pictures import CONDITIONS, NOTHING, TWO, Bytes, prepare_pictures
-from letterpress.core.config import ClassifierConfig
+from letterpress.core.config import ClassifierConfig, Count
 from letterpress.core.files import write_csv, write_json
+from letterpress.core.params import Params
 from letterpress.evaluation.calibration import read_calibration
 from letterpress.jobs.processes import local_map
 from letterpress.prediction.classify import Answer, classify, open_classifier
 from letterpress.prediction.ink import Floats
 
 TENSORS = "ready-made tensors"
+
+
+class ConditionsConfig(Params):
+    """How many pictures are drawn."""
+
+    inherits_root: ClassVar[bool] = False
+
+    n_images: Count = 300
+    """Test images per condition and pipeline; all of them if there are fewer."""
 
 
 class Pipeline(NamedTuple):
@@ -80,7 +90,7 @@ def write_conditions(
         for row, (pipeline, (images, _)) in enumerate(zip(pipelines, tests, strict=True))
         for column, condition in enumerate(CONDITIONS)
     ]
-    prepared = local_map(prepare_pictures, calls)
+    prepared = local_map(prepare_pictures, calls)  # the slow part, in parallel; in order
     scores = [
         _score_pipeline(pipeline, images, names, prepared)
         for pipeline, (images, names) in zip(pipelines, tests, strict=True)
@@ -132,6 +142,7 @@ def _score_pipeline(
     for condition in (TENSORS, *CONDITIONS):
         found = [[image] for image in tensors] if condition == TENSORS else next(prepared)
         single = [characters[0] for characters in found if len(characters) == 1]
+        # As `predict` does, a picture with no character or with several gets no answer.
         answers = classify(classifier, np.stack(single), config, calibration) if single else []
         scores[condition] = score(condition, found, answers, names, calibration.sure)
     return scores

@@ -176,7 +176,7 @@ def draw_picture(condition: str, image: Bytes, other: Bytes, random: Random) -> 
     if condition == JPEG:
         picture.save(file, "JPEG", quality=30)
     else:
-        picture.save(file, "PNG", compress_level=1)
+        picture.save(file, "PNG", compress_level=1)  # fast: it is read once and not kept
     return file.getvalue()
 
 
@@ -186,6 +186,7 @@ def prepare_pictures(
     """Draws a picture of each image, reads it, and returns the characters found in it."""
     random = np.random.default_rng(seed)
     found: list[list[Values]] = []
+    # The second of two characters is the previous image.
     for image, other in zip(images, np.roll(images, 1, axis=0), strict=True):
         picture = open_picture(condition, draw_picture(condition, image, other, random))
         try:

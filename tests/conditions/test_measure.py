@@ -8,8 +8,13 @@ import numpy as np
 import pytest
 
 from letterpress.conditions import measure
-from letterpress.conditions.config import ConditionsConfig
-from letterpress.conditions.measure import TENSORS, Pipeline, score, write_conditions
+from letterpress.conditions.measure import (
+    TENSORS,
+    ConditionsConfig,
+    Pipeline,
+    score,
+    write_conditions,
+)
 from letterpress.conditions.pictures import CONDITIONS, NOTHING, TWO, draw_picture, prepare_pictures
 from letterpress.evaluation.calibration import Calibration, write_calibration
 from letterpress.mnist.config import MnistConfig
