@@ -59,6 +59,7 @@ def draw_sheet(rows: Rows, images: Mapping[str, Image.Image]) -> Image.Image:
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(9)
     for index, row in enumerate(rows):
         x, y = index % _COLUMNS * _CELL[0], index // _COLUMNS * _CELL[1]
+        # Nearest neighbour: the pixels that the classifier sees stay visible.
         image = images[row["filename"]].resize((64, 64), Image.Resampling.NEAREST)
         sheet.paste(image, (x + 16, y + 4))
         caption = f"{row['actual']} > {row['predicted']}  {float(row['probability']):.0%}"

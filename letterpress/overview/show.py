@@ -50,7 +50,7 @@ def load_split(records: Path, config: ClassifierConfig) -> Split:
         raise PipelineError(
             f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
         )
-    rows.sort(key=lambda row: row[0])
+    rows.sort(key=lambda row: row[0])  # records are shuffled
     filenames, labels, images = zip(*rows, strict=True)
     return Split([name.decode() for name in filenames], np.array(labels), np.stack(images))
 

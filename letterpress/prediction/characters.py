@@ -139,9 +139,11 @@ def _split(mask: Mask) -> _Parts:
     """Splits a mask into connected parts, without thin lines if any crosses the picture."""
     box = _extent(mask)
     depths = np.zeros(mask.shape, np.float32)  # the transform is slow: only where it is needed
+    # Padded, as what is beyond the picture is no ink.
     depths[box] = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1]
     if rim(mask).any():
         least = max(_THIN * float(depths.max()), 1.01)
+        # What is left of a mask after erosion and dilation by `least`: thin lines are not.
         thick = mask & (ndimage.distance_transform_edt(depths <= least) <= least + 0.5)
         thin, _ = _label(mask & ~thick)
         lines = np.isin(thin, np.setdiff1d(rim(thin), 0))
@@ -155,13 +157,11 @@ def _split(mask: Mask) -> _Parts:
 
 def _find_on_rim(labels: npt.NDArray[np.int32], boxes: Sequence[Box]) -> Mask:
     """Returns which parts touch the rim at two sides or with more than a foot, bool [n]."""
-    contacts = np.zeros(len(boxes) + 1, np.int64)
-    n_sides = np.zeros(len(boxes) + 1, np.int64)
-    for side in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
-        counts = np.bincount(side, minlength=len(boxes) + 1)
-        contacts, n_sides = contacts + counts, n_sides + (counts > 0)
+    sides = (labels[0], labels[-1], labels[:, 0], labels[:, -1])
+    counts = np.array([np.bincount(side, minlength=len(boxes) + 1)[1:] for side in sides])
     longer = np.array([max(map(_length, box)) for box in boxes])
-    return (n_sides[1:] > 1) | (contacts[1:] > _FOOT * longer)
+    touches: Mask = ((counts > 0).sum(axis=0) > 1) | (counts.sum(axis=0) > _FOOT * longer)
+    return touches
 
 
 def _label(mask: Mask) -> tuple[Any, int]:
@@ -190,7 +190,7 @@ def _inside_of_frame(grey: Floats, parts: _Parts) -> Floats | None:
         if hole_depth > 0.3 * depth or holes.sum() < least:
             return None
         inside = filled
-    inside = ndimage.binary_erosion(inside, iterations=3)
+    inside = ndimage.binary_erosion(inside, iterations=3)  # its blurred edge is no ink
     if not inside.any():
         return None
     return np.where(inside, grey[box], np.median(grey[box][inside])).astype(np.float32)
@@ -207,6 +207,7 @@ def _group(parts: _Parts, largest: int, kept: Sequence[int]) -> list[list[int]]:
             (heads if is_tall and gap > _APART * size else dots).append(index)
     groups = {head: [head] for head in heads}
     for dot in dots:
+        # A dot belongs to the nearest character; far from all of them, it is dirt.
         gap, head = min((_gap(parts.boxes[head], parts.boxes[dot]), head) for head in heads)
         if gap <= _NEAR * size:
             groups[head].append(dot)
@@ -235,6 +236,7 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
     ink, mask = ink[box], mask[box]
     _refuse_shape(mask, half_width, bool(parts.on_rim[group[0]]))
     near = ndimage.distance_transform_edt(~mask) <= reach
+    # A percentile, not the maximum: noise makes single pixels darker than the stroke.
     values = np.minimum(ink / np.percentile(ink[mask], 90), 1) * near
     if factor > 1:  # back to the pixels of the picture
         values = np.asarray(Image.fromarray(values.astype(np.float32)).reduce(factor))

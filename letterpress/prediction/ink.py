@@ -45,7 +45,7 @@ def read_page(picture: Image.Image) -> Page:
     colours: Any = np.asarray(picture, np.float32) / 255
     if colours.ndim == 3:
         spread, mean = colours.std(axis=(0, 1)), colours.mean(axis=2)
-        best = int(spread.argmax())
+        best = int(spread.argmax())  # red ink on white has no contrast in the red channel
         colours = colours[..., best] if spread[best] > 1.5 * mean.std() else mean
     grey, noise = _denoise(_magnify(np.ascontiguousarray(colours), factor))
     return Page(grey, noise, factor)
@@ -79,7 +79,7 @@ def find_inks(grey: Floats) -> Iterator[Floats]:
     differ from what is around them, and the paper under them is interpolated (grey closing); dark
     and light strokes are tried.
     """
-    low, high = np.percentile(grey, [0.1, 99.9])
+    low, high = np.percentile(grey, [0.1, 99.9])  # a few pixels may be defects of the camera
     middle = (low + high) / 2
     light = grey > middle
     share = rim(light).mean()
@@ -88,6 +88,7 @@ def find_inks(grey: Floats) -> Iterator[Floats]:
     if paper.size and np.ptp(np.percentile(paper, [15, 85])) < _EVEN * (high - low):
         level = np.median(paper)
         yield np.maximum(level - grey if is_light else grey - level, 0)
+    # Strokes are rare: the differences from what is around are skewed to their side.
     detail = grey - _enlarge(_shrink(grey, _COARSE), grey.shape)
     sides = (grey, 1 - grey) if (detail**3).mean() < 0 else (1 - grey, grey)
     for side in sides:

@@ -51,6 +51,7 @@ def _place(ink: Floats, config: ClassifierConfig) -> Floats:
         top = _offset(scaled.sum(axis=1), config.image_height)
         left = _offset(scaled.sum(axis=0), config.image_width)
     image = np.zeros(config.image_shape, np.float32)
+    # Bicubic scaling overshoots: below 0 and above the largest value of the ink.
     image[top : top + height, left : left + width] = (scaled.clip(0) / scaled.max())[
         ..., np.newaxis
     ]

@@ -94,4 +94,5 @@ def plot_points(target: Path, points: Sequence[Point]) -> None:
     axes.grid(alpha=0.3)
     axes.legend(title="mean and 95 % interval")
     with replacing(target) as path:
+        # Without the version of Matplotlib, another version may give the same bytes.
         figure.savefig(path, dpi=100, metadata={"Software": None})

@@ -48,11 +48,13 @@ def measure_accuracies(
         PipelineError: records or weights are missing, damaged or do not fit the config, there are
             too few letters, or a training diverged.
     """
+    # One training per core, in processes of their own, is faster than one on all cores.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.config.experimental.enable_op_determinism()
     train = load_split(records / "train", config, None)
     test = load_split(records / transfer.split, config, transfer.n_test_per_class)
+    # Keras's largest seed is 2**32 - 1. What is no letter is left out of the comparison.
     config = config.replace(seed=(config.seed + seed) % 2**32, none_share=0.0)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, start, features)
