@@ -52,7 +52,7 @@ class Classified(NamedTuple):
     @property
     def correct(self) -> npt.NDArray[np.bool_]:
         """Whether each image's most probable class is its own [n]."""
-        return np.equal(self.classes.argmax(axis=1), self.labels)
+        return np.asarray(self.classes.argmax(axis=1) == self.labels)
 
 
 class Prediction(NamedTuple):

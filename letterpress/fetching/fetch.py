@@ -31,6 +31,7 @@ from typing import Annotated, NamedTuple
 
 import requests
 from pydantic import StringConstraints
+from requests import HTTPError
 from tqdm import tqdm
 
 from letterpress.core.errors import PipelineError
@@ -44,14 +45,7 @@ _N_REASONS = 4  # of each source, in the error message
 _NOT_THERE = r"\b404\b|notarget"  # npm's words for a missing package, and for a missing version
 _MOST_BYTES = 1 << 27  # more than any file has, less than a bomb
 
-_FILE_ERRORS = (
-    PipelineError,
-    FileNotFoundError,
-    requests.HTTPError,
-    EOFError,
-    zlib.error,
-    gzip.BadGzipFile,
-)
+_FILE_ERRORS = (PipelineError, FileNotFoundError, HTTPError, EOFError, zlib.error, gzip.BadGzipFile)
 """Errors of a single file: the other files of the source are still tried."""
 _SOURCE_ERRORS = (*_FILE_ERRORS, OSError, RuntimeError, tarfile.TarError, subprocess.TimeoutExpired)
 
@@ -151,11 +145,7 @@ def _groups(source: str, files: list[File]) -> list[list[File]]:
 
 
 def check(content: bytes, file: File) -> bytes:
-    """Returns the content if its SHA-256 is the file's.
-
-    Raises:
-        PipelineError: it is another.
-    """
+    """Returns the content. Raises a PipelineError if its SHA-256 is not the file's."""
     found = hashlib.sha256(content).hexdigest()
     if found != file.sha256:
         raise PipelineError(
@@ -202,11 +192,7 @@ def _unpacked(name: str, content: bytes) -> bytes:
 
 
 def download(url: str) -> bytes:
-    """Downloads a file. Proxies are those of the environment.
-
-    Raises:
-        OSError: it cannot be downloaded; the errors of requests are OSErrors.
-    """
+    """Downloads a file, by the proxies of the environment. All errors of requests are OSErrors."""
     response = requests.get(url, timeout=_CONNECT_AND_READ_SECONDS)
     response.raise_for_status()
     return response.content

@@ -9,7 +9,7 @@ import yaml
 
 from letterpress.core.errors import PipelineError
 
-_WIDTH = 98  # of 100: stages are indented by two
+_WIDTH = 90  # PyYAML begins a new line only after the value that crosses it
 
 
 class _Dumper(yaml.SafeDumper):

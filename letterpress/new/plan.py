@@ -63,6 +63,7 @@ def _stages(name: str, params: dict[str, Any]) -> dict[str, Any]:
     """Returns the two stages of a pipeline, as dvc.yaml has them."""
     stages: dict[str, Any] = yaml.safe_load(Template(template("stages.yaml")).substitute(name=name))
     write, train = stages.values()
+    train["params"] = [name]  # not in the template: a name such as `no` must be quoted
     shares = [key for key in params if key.endswith("_share")]
     write["params"] = sorted(f"{name}.{key}" for key in (*_WRITE_PARAMS, *shares, "source"))
     write["deps"] = [params["source"], "stages/write_images.py", *_code("core images jobs records")]
