@@ -41,7 +41,6 @@ _SPLITS = {
 }
 """The split of each name that a split folder may have."""
 _ENCRYPTED = 1  # a flag of a member of a zip file
-_ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 class Layout(NamedTuple):
@@ -108,11 +107,6 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
         with archive:
             yield _filtered(source, _unzip(source, archive))
     else:
-        with source.open("rb") as file:
-            if file.read(4) == _ZSTD:
-                raise PipelineError(
-                    f"{source}: packed with zstd. Run `zstd -d {source}`, and name the tar file"
-                )
         with open_tar(source) as tar:
             yield _filtered(source, _untar(tar))
 

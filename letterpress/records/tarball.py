@@ -4,8 +4,8 @@
     none/00000.png                               images of no class, if config.none_share > 0
     manifest.csv                                 file, and what describes it; optional
 
-It may be compressed (gzip, bzip2, xz). Names are read in Unicode's composed form (NFC). Hidden files
-and those that macOS and Windows add to folders are left out.
+It may be compressed (gzip, bzip2, xz, Zstandard). Names are read in Unicode's composed form (NFC).
+Hidden files and those that macOS and Windows add to folders are left out.
 """
 
 import bz2
@@ -26,6 +26,7 @@ from unicodedata import normalize
 
 import numpy as np
 import numpy.typing as npt
+from backports import zstd
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
@@ -50,12 +51,12 @@ _OPENERS: dict[bytes, Callable[..., Any]] = {
     b"BZh": bz2.open,
     b"\xfd7zXZ\0": lzma.open,
     b"\x5d\0\0": lzma.open,
+    b"\x28\xb5\x2f\xfd": zstd.open,
 }
 """How a tar file is decompressed, by its first bytes."""
 
 _OTHER_ARCHIVES = {
     b"PK\x03\x04": "zip",
-    b"\x28\xb5\x2f\xfd": "Zstandard",
     b"7z\xbc\xaf": "7z",
     b"Rar!": "RAR",
 }
@@ -207,7 +208,14 @@ def open_tar(tarball: Path) -> Iterator[_Reader]:
             yield _Reader(file, tarball.stat().st_size)
     except FileNotFoundError:
         raise
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, tarfile.TarError) as error:
+    except (
+        OSError,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        zstd.ZstdError,
+        tarfile.TarError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise PipelineError(
             f"{tarball}: not readable as a tar file ({reason}). "

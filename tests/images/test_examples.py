@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from backports import zstd
 from PIL import Image
 
 from letterpress.core.errors import PipelineError
@@ -45,7 +46,10 @@ def write_zip(path: Path, files: Mapping[str, bytes]) -> Path:
 
 
 def write_tar(path: Path, files: Mapping[str, bytes]) -> Path:
-    with tarfile.open(path := path.with_suffix(".tar.gz"), "w:gz") as tar:
+    with (
+        zstd.open(path := path.with_suffix(".tar.zst"), "w") as file,
+        tarfile.open(fileobj=file, mode="w|") as tar,
+    ):
         for name, content in files.items():
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -227,9 +231,6 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path) -> None:
             look(write_folder(tmp_path / str(number), files))
     with pytest.raises(PipelineError, match=r"no such file or folder\. Check --from"):
         look(tmp_path / "missing")
-    (tmp_path / "x.tar.zst").write_bytes(b"\x28\xb5\x2f\xfdx")
-    with pytest.raises(PipelineError, match=r"packed with zstd. Run `zstd -d"):
-        look(tmp_path / "x.tar.zst")
 
 
 def test_damaged_and_huge_zip_files_are_refused(

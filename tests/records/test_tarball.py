@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from backports import zstd
 from numpy.testing import assert_array_equal
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -118,6 +119,8 @@ def test_tar_files_of_any_compression_and_program_are_read(path: Path) -> None:
     for mode in ("w", "w:gz", "w:xz", "w:bz2"):
         write_tar(FILES, path, mode)
         assert list(read_tarball(path, CONFIG)) == list(FILES.items())
+    path.write_bytes(run_zstd(write_tar(FILES, path).read_bytes()))
+    assert list(read_tarball(path, CONFIG)) == list(FILES.items())
     for name, content in FILES.items():
         (path.parent / "letters" / name).parent.mkdir(parents=True, exist_ok=True)
         (path.parent / "letters" / name).write_bytes(content)
@@ -361,6 +364,13 @@ def test_clear_parts_deep_images_and_long_comments_are_read_and_blanks_are_refus
             decode_image("a/0", to_png(image), CONFIG, fit=True)
 
 
+def run_zstd(content: bytes, window_log: int = 21) -> bytes:
+    """Compresses as the command zstd does, with a checksum; 28 is its option --long=28."""
+    key = zstd.CompressionParameter
+    compressor = zstd.ZstdCompressor(options={key.checksum_flag: 1, key.window_log: window_log})
+    return compressor.compress(content) + compressor.flush()
+
+
 MEMBER = 512 + 512  # a header and the one block of a small image
 DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda tar: b"",
@@ -373,6 +383,9 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda tar: gzip.compress(tar)[:1200],
     lambda tar: gzip.compress(tar)[:500] + b"\xff" * 8 + gzip.compress(tar)[508:],
     lambda tar: lzma.compress(tar)[:500],
+    lambda tar: run_zstd(tar)[:500],
+    lambda tar: run_zstd(tar)[:500] + b"\xff" * 8 + run_zstd(tar)[508:],
+    lambda tar: run_zstd(tar, window_log=28),  # a buffer of 256 MB to read it
     lambda tar: gzip.compress(b"This is a text. " * 100),
 ]
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from letterpress.jobs.shards import shard_paths
 from stages.build_ascii_tarball import RAW as LETTERS
@@ -127,6 +128,8 @@ def test_bad_tarballs_are_refused(refuse: Callable[..., None]) -> None:
         (expanding("x", huge, tarfile.XHDTYPE, fast_gzip), "larger"),  # a header of 10 GB
         (expanding("x", huge, tarfile.GNUTYPE_LONGNAME, bz2.compress), "larger"),
         (expanding("manifest.csv", 1 << 26, tarfile.REGTYPE, fast_gzip), "expands"),
+        (expanding("a/9.png", huge, tarfile.REGTYPE, zstd.compress), "larger"),
+        (expanding("manifest.csv", 1 << 26, tarfile.REGTYPE, zstd.compress), "expands"),
     ]
     tarball = shard_paths(LETTERS / "letters", ".tar", 1)[0]
     for harm, reason in harms:
