@@ -104,6 +104,24 @@ def test_features_of_a_local_keras_file_are_used_and_not_trained(
     assert classifier.get_layer("features").output_shape == (None, 4)
 
 
+def test_a_network_of_keras_applications_with_a_local_file_is_used_and_not_trained(
+    tmp_path: Path,
+) -> None:
+    network = keras.applications.MobileNetV2(alpha=0.35, include_top=False, weights=None)
+    network.save_weights(tmp_path / "mobilenet.weights.h5")
+    path = write_code(tmp_path, "mobilenet.py")
+    config = ClassifierConfig(
+        architecture=path, image_height=32, image_width=32, n_channels=3, dense_units=8
+    )
+    classifier = build_classifier(config)
+    assert bits(classifier.get_layer("features")) == bits(network)
+    assert len(classifier.trainable_weights) == 6  # those of two dense layers and a normalization
+    images = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(
+        classifier.get_layer("features")(images), network(2 * images - 1), atol=1e-5
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
