@@ -11,7 +11,7 @@ import numpy as np
 from letterpress.core.errors import PipelineError
 from letterpress.images.files import find_layout, is_image_name, open_files
 from letterpress.prediction.ink import rim
-from letterpress.records.image import open_image, read_picture
+from letterpress.records.image import CONVERT_HEIC, open_image, read_picture
 
 _ORIENTATION, _TURNED = 0x0112, range(5, 9)  # the EXIF tag, and its values for a quarter turn
 _MOST_SAMPLES, _PER_FOLDER = 400, 4  # of images whose pixels are decoded, which takes long
@@ -63,7 +63,9 @@ def look(source: Path) -> Findings:
         for name, read in files:
             folder = name.rpartition("/")[0]
             if not is_image_name(name):
-                left_out[f"{PurePosixPath(name).suffix.lower()}: not an image format"] += 1
+                suffix = PurePosixPath(name).suffix.lower()
+                remedy = f". {CONVERT_HEIC}" if suffix in (".heic", ".heif") else ""
+                left_out[f"{suffix}: not an image format{remedy}"] += 1
                 continue
             folders.add(folder)
             try:

@@ -1,6 +1,7 @@
 """Decodes image files of any mode: one reader for data sets and for pictures to classify."""
 
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,9 @@ from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 
 _MOST_PIXELS = 90_000_000  # decoded at once: about 400 MB
+CONVERT_HEIC = "Convert HEIC to JPEG"
+"""The remedy for photographs of many phones: Pillow does not read HEIC."""
+_HEIC = re.compile(rb"(?s).{4}ftyp(he|mif1|msf1)")  # a file's first bytes
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"iCCP")
 _DEPTHS = (1, 255, 1023, 4095, 16383, 65535)  # white in floats and in 8 to 16 bits
 
@@ -89,7 +93,8 @@ def open_image(name: str, content: bytes) -> Iterator[Image.Image]:
     except PipelineError:
         raise
     except UnidentifiedImageError as error:  # its message is a memory address
-        raise PipelineError(f"{name}: not an image in any known format. Remove it") from error
+        remedy = CONVERT_HEIC if _HEIC.match(content) else "Remove it"
+        raise PipelineError(f"{name}: not an image in any known format. {remedy}") from error
     except Exception as error:  # a damaged file makes a decoder raise almost anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise PipelineError(

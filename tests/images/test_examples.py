@@ -95,6 +95,7 @@ def test_unequal_classes_are_divided_by_their_shares_whatever_the_container(
     source = write(tmp_path / "data", {f"my data/{k}": v for k, v in (FLOWERS | ODD).items()})
     config = config_of(source, test_share=0.2)
     splits = read(config)
+    assert ".heic: not an image format. Convert HEIC to JPEG" in look(source).left_out
     assert "tulip/broken.jpg: not an image" in capsys.readouterr().out
     counts = {split: Counter(config.classes[e.label] for e in splits[split]) for split in SPLITS}
     assert counts == {

@@ -160,12 +160,15 @@ def test_a_folder_stands_for_its_pictures_and_other_files_are_counted(predict: P
         Path(name).touch()
     Path("d/folder.png").mkdir()
     Path("empty").mkdir()
-    out, err, code = predict("z.png", "d", "empty")
+    Path("IMG_1.HEIC").write_bytes(b"\0\0\0\x24ftypheic\0\0\0\0mif1heic")
+    out, err, code = predict("z.png", "d", "empty", "IMG_1.HEIC")
     assert [line.split(":")[0] for line in out] == ["z.png", "d/a.JPG", "d/b.png", "d/c/x.gif"]
     assert err[0] == "error: empty: no pictures in this folder"
-    assert err[1].startswith("files left out: 3, not in a picture format (1 ")
-    assert err[1].endswith("Convert HEIC to JPEG")
-    assert (len(err), code) == (2, 1)
+    remedy = "Convert HEIC to JPEG"
+    assert err[1] == f"error: IMG_1.HEIC: not an image in any known format. {remedy}"
+    assert err[2].startswith("files left out: 3, not in a picture format (1 ")
+    assert err[2].endswith(remedy)
+    assert (len(err), code) == (3, 1)
 
 
 def test_bad_files_and_odd_names_do_not_stop_the_others(
