@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from annotated_types import Len
-from pydantic import model_validator
+from pydantic import AfterValidator, model_validator
 from typing_extensions import Self
 
 from letterpress.core.config import ClassifierConfig, Rate
 
 TRAIN = "python -m stages.train_images"
 """The command of the stage that trains such a pipeline, without its name."""
+
+
+def check_class_name(name: str) -> str:
+    """Returns the name of a class. Raises a ValueError if results would take it for no class."""
+    if name.casefold() == "none":
+        raise ValueError(f"{name} stands for images of no class. Rename the class folder")
+    return name
 
 
 class ImagesConfig(ClassifierConfig):
@@ -20,7 +27,7 @@ class ImagesConfig(ClassifierConfig):
 
     source: str = ""
     """The images: a folder, a tar file or a zip file. See `letterpress/images/files.py`."""
-    classes: Annotated[list[str], Len(2, 100_000)]
+    classes: Annotated[list[Annotated[str, AfterValidator(check_class_name)]], Len(2, 100_000)]
     """The class folders, in the order of the labels."""
     n_classes: int = 2
     """The number of `classes`; not to be set."""

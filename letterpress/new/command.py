@@ -23,8 +23,8 @@ from letterpress.new.plan import DVC_YAML, PARAMS, Texts, plan
 from letterpress.new.section import choose_params
 from letterpress.records.tarball import FORBIDDEN
 
-_TAKEN = {"digits", "letters", *AsciiLetterConfig.model_fields, *ImagesConfig.model_fields}
-"""Names for `predict` that are not sections of params.yaml, and keys of other pipelines."""
+_TAKEN = {"digits", "letters", "none", *AsciiLetterConfig.model_fields, *ImagesConfig.model_fields}
+"""Names for `predict` and `--parent` that are not pipelines, and keys of other pipelines."""
 _NETWORK = ("architecture", "blocks", "dense_units")
 _MNIST = "data/mnist/features.weights.h5"
 
@@ -47,8 +47,8 @@ def new(name: str, source: Path, parent: str | None = None, dry_run: bool = Fals
     """
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name in _TAKEN:
         raise PipelineError(
-            f"{name!r}: expected small letters, digits and _, and not digits, letters or a key of "
-            "params.yaml. Choose another name"
+            f"{name!r}: expected small letters, digits and _, and not digits, letters, none or a key "
+            "of params.yaml. Choose another name"
         )
     source = Path(os.path.expanduser(source))  # noqa: PTH111  # ~ that no shell expanded
     place = _place(name, source)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from letterpress.core.errors import PipelineError
+from letterpress.images.config import check_class_name
 from letterpress.images.files import find_layout, is_image_name, open_files
 from letterpress.prediction.ink import rim
 from letterpress.records.image import CONVERT_HEIC, open_image, read_picture
@@ -110,6 +111,10 @@ def _count(
             "images of each class into a folder with its name: cat/1.jpg, dog/1.jpg"
         )
     for name, splits in counts.items():
+        try:
+            check_class_name(name)
+        except ValueError as error:
+            raise PipelineError(f"{source}: {error}") from error
         if not splits["train"]:
             raise PipelineError(
                 f"{source}: no training images of class {name} (got {dict(splits)}). Add some, or "

@@ -221,6 +221,7 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path) -> None:
             ({"a/1.png": encode(1)}, r"at least two class folders with images \(got a\)"),
             ({"1.png": encode(1)}, r"at least two class folders with images \(got none\)"),
             (few, "fewer than three images per class"),
+            (few | {"None/1.png": encode(3)}, "None stands for images of no class. Rename the"),
             (
                 {f"{s}/a/{i}.png": encode(i) for s in ("train", "test") for i in range(3)}
                 | {f"test/b/{i}.png": encode(i) for i in range(3)},
@@ -230,6 +231,9 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path) -> None:
     ):
         with pytest.raises(PipelineError, match=reason):
             look(write_folder(tmp_path / str(number), files))
+    (path := tmp_path / "params.yaml").write_text("flowers: {classes: [a, none]}\n", "utf-8")
+    with pytest.raises(PipelineError, match=r"flowers.classes.1: none stands for images of no cl"):
+        ImagesConfig.named("flowers").from_yaml(path)
     with pytest.raises(PipelineError, match=r"no such file or folder\. Check --from"):
         look(tmp_path / "missing")
 

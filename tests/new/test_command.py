@@ -95,10 +95,11 @@ def test_nothing_is_overwritten(
         ("taken", source, "data/taken: exists. Choose another name"),
         ("A b", source, "'A b': expected small letters"),
         ("letters", source, "'letters': expected small letters, digits and _, and not digits, "),
+        ("none", source, "'none': expected small letters"),
         (
             "keep",
             source,
-            "'keep': expected small letters, digits and _, and not digits, letters or",
+            "'keep': expected small letters, digits and _, and not digits, letters, none or",
         ),
         ("loop", Path("loop"), "loop: no such file or folder. Check --from"),
         ("odd", Path("${odd}"), "'${odd}': has ${, a control character or is not UTF-8"),
