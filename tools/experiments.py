@@ -1,5 +1,6 @@
 """Prints the experiments of all commits in 80 columns: newest commit first, best accuracy first."""
 
+import functools
 import json
 import re
 import subprocess
@@ -7,6 +8,8 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from ruamel.yaml import YAML
 
 from tools.metrics import flatten
 
@@ -51,8 +54,34 @@ def _data(row: Row) -> dict[str, Any]:
 
 
 def _metrics(row: Row) -> list[float | None]:
-    files = _data(row).get("metrics", {})
-    return [files.get(file, {}).get("data", {}).get(key) for file, key, _ in COLUMNS.values()]
+    files = _data(row).get("metrics", {}) if _state(row) == "success" else {}
+    current = {file: files[file].get("data", {}) for file in files if _is_current(row["rev"], file)}
+    return [current.get(file, {}).get(key) for file, key, _ in COLUMNS.values()]
+
+
+def _state(row: Row) -> str:
+    return (row.get("executor") or {}).get("state") or ("success" if _data(row) else "failed")
+
+
+@functools.cache
+def _is_current(rev: str, path: str) -> bool:
+    """Tells whether an output was made of the other outputs in the same dvc.lock.
+
+    After `dvc exp run train_mnist`, the metrics are still those of the commit it started from.
+    """
+    stages = _read_lock(rev).values()
+    made = {out["path"]: (out.get("md5"), s) for s in stages for out in s.get("outs", [])}
+    _, stage = made.get(path, ("", {}))
+    deps = [(dep["path"], dep.get("md5")) for dep in stage.get("deps", []) if dep["path"] in made]
+    return all(made[name][0] == md5 and _is_current(rev, name) for name, md5 in deps)
+
+
+@functools.cache
+def _read_lock(rev: str) -> dict[str, Any]:
+    """Returns the stages in the dvc.lock of a commit, none if it has no such file."""
+    command = ["git", "show", f"{rev}:dvc.lock"]
+    shown = subprocess.run(command, capture_output=True, check=False).stdout
+    return dict((YAML(typ="safe").load(shown) or {}).get("stages", {}))
 
 
 def _cells(row: Row) -> list[str]:
@@ -61,7 +90,8 @@ def _cells(row: Row) -> list[str]:
         "" if value is None else style.format(value)
         for value, (_, _, style) in zip(_metrics(row), COLUMNS.values(), strict=True)
     ]
-    return cells if any(cells) else [(row.get("executor") or {}).get("state", "failed")]
+    state = _state(row)
+    return cells if any(cells) else ["not evaluated" if state == "success" else state]
 
 
 def _params(row: Row) -> dict[str, Any]:

@@ -43,17 +43,25 @@ def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
 def test_experiments_of_an_amended_commit_are_still_shown(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """One of them trained without evaluating: its metrics file is that of the commit."""
     project.write("data/ascii_letter/metrics.json", "{}")
-    code = "import json, yaml\nvalues = yaml.safe_load(open('params.yaml'))\n"
+    code = "import json, yaml\nvalues = yaml.safe_load(open('weights'))\n"
     project.write("copy.py", f"{code}json.dump(values, open({experiments.LETTERS!r}, 'w'))\n")
     outs = [{experiments.LETTERS: {"cache": False, "persist": True}}]
-    stage = {"cmd": f"{sys.executable} copy.py", "params": ["accuracy_validation"], "outs": outs}
-    project.pipeline = {"stages": {"all": stage}, "metrics": [experiments.LETTERS]}
+    train = {
+        "cmd": "cp params.yaml weights",
+        "params": ["accuracy_validation"],
+        "outs": ["weights"],
+    }
+    evaluate = {"cmd": f"{sys.executable} copy.py", "deps": ["weights"], "outs": outs}
+    stages = {"train": train, "evaluate": evaluate}
+    project.pipeline = {"stages": stages, "metrics": [experiments.LETTERS]}
     project.params = {"accuracy_validation": 0.25, "loss_validation": 1.5, "accuracy": 0.5}
     project.write_yaml()
     project.run("dvc repro")
     project.commit()
     project.run("dvc exp run -n worse -S accuracy_validation=0.125")
+    project.run("dvc exp run -n trained -S accuracy_validation=0.75 train")
     project.run("dvc exp run -n a-better-one-with-a-long-name -S accuracy_validation=1.0")
     project.run("git commit --quiet --all --amend --message=amended")
     experiments.main()
@@ -63,6 +71,7 @@ def test_experiments_of_an_amended_commit_are_still_shown(
         "a-better-one-with-a-long-name",
         "100.00% 1.5000 accuracy_validation=1.0",
         "worse 12.50% 1.5000 accuracy_validation=0.125",
+        "trained not evaluated accuracy_validation=0.75",
     ]
 
 
