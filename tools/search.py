@@ -56,18 +56,28 @@ def read(experiment: str) -> FrozenTrial:
 
 
 def search(n_experiments: int) -> None:
-    """Runs the experiments that HEAD does not have yet, one after the other, and prints each."""
+    """Runs the experiments that HEAD does not have yet, one after the other, and prints each.
+
+    One that fails, as after a divergence, is left out; if the first one fails, the search ends.
+    """
     if git("status", "--porcelain", "--untracked-files=no"):
         raise PipelineError("workspace: uncommitted changes. Commit them")
     commit = git("rev-parse", "HEAD").decode().strip()
-    trials: list[FrozenTrial] = []
+    trials: dict[str, FrozenTrial] = {}
     for number in range(1, n_experiments + 1):
         name = f"search-{number}"
-        trials.append(read(run_experiment(commit, name, partial(propose, number, trials))))
-        values = ", ".join(f"{key}={value}" for key, value in trials[-1].params.items())
-        print(f"{name}: {KEY} {trials[-1].value:.2%} ({values})", flush=True)
-    best = max(range(n_experiments), key=lambda index: trials[index].value or 0) + 1
-    print(f"\nBest on validation: search-{best}. Take it with `dvc exp apply search-{best}`")
+        choose = partial(propose, number, [*trials.values()])
+        try:
+            trials[name] = read(run_experiment(commit, name, choose))
+        except subprocess.CalledProcessError:
+            if not trials:
+                raise
+            print(f"{name}: failed, left out", flush=True)
+            continue
+        values = ", ".join(f"{key}={value}" for key, value in trials[name].params.items())
+        print(f"{name}: {KEY} {trials[name].value:.2%} ({values})", flush=True)
+    best = max(trials, key=lambda name: trials[name].value or 0)
+    print(f"\nBest on validation: {best}. Take it with `dvc exp apply {best}`")
 
 
 def main() -> None:
@@ -79,6 +89,9 @@ def main() -> None:
         search(n_experiments)
     except (PipelineError, subprocess.CalledProcessError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        print("interrupted: the same command resumes the search", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 import json
 import math
 import re
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,44 @@ def test_the_best_of_thirty_is_near_the_optimum(monkeypatch: pytest.MonkeyPatch)
     best = max(trials, key=lambda trial: trial.value or -9)
     assert best.params["seed"] == 1
     assert 10**-3.2 < best.params["learning_rate"] < 10**-2.8
+
+
+def test_an_experiment_that_fails_is_left_out_unless_it_is_the_first(
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = "search-2"
+
+    def run(commit: str, name: str, choose: Callable[[], dict[str, str]]) -> str:
+        if name == failing:
+            raise subprocess.CalledProcessError(1, "dvc exp run")
+        return name
+
+    def read(name: str) -> FrozenTrial:
+        params = {"learning_rate": 0.01, "seed": 1}
+        return create_trial(params=params, distributions=SPACE, value=int(name[-1]) / 10)
+
+    monkeypatch.setattr(search, "run_experiment", run)
+    monkeypatch.setattr(search, "read", read)
+    call(monkeypatch, 3)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "search-2: failed, left out"
+    assert lines[-1] == "Best on validation: search-3. Take it with `dvc exp apply search-3`"
+    failing = "search-1"
+    with pytest.raises(SystemExit, match="exp run"):
+        call(monkeypatch, 3)
+
+
+def test_ctrl_c_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "search", interrupt)
+    with pytest.raises(SystemExit) as stopped:
+        call(monkeypatch, 3)
+    assert stopped.value.code == 130
+    assert capsys.readouterr().err == "interrupted: the same command resumes the search\n"
 
 
 def test_no_test_split_is_looked_at() -> None:
