@@ -14,9 +14,10 @@ from letterpress.core.params import read_params
 from letterpress.new import command
 from letterpress.new.command import new
 from letterpress.new.edit import add_stages
-from tests.conftest import ROOT, write_images
+from letterpress.new.look import look
+from tests.conftest import ROOT, write_digits, write_images
 from tests.core.test_files import contents
-from tests.pages import follow
+from tests.pages import follow, read_blocks
 from tests.test_pipeline import SECTIONS, Repository, stages_run, write_shapes
 
 DVC = ".dvc/config", ".dvc/.gitignore"
@@ -187,6 +188,16 @@ def test_the_page_works_in_an_empty_repository(tmp_path: Path) -> None:
     assert repository.git("status", "--porcelain") == ""
     makefile = (folder / "Makefile").read_text(encoding="utf-8")
     assert len(re.findall(r"^\w+:", makefile, re.MULTILINE)) == 4
+
+
+def test_idx_files_become_image_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_digits(Path("idx"), n_train=40, n_test=20)
+    (block,) = (b for b in read_blocks(ROOT / "docs/new_pipeline.md") if b.title == "`convert.py`")
+    exec(block.text, {})
+    findings = look(Path("images"))
+    assert findings.counts == {str(digit): {"train": 4, "test": 2} for digit in range(10)}
+    assert findings.sizes[0] == (28, 28, 28)
 
 
 STAGE = {"new": {"cmd": "new"}}
