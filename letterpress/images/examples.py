@@ -113,7 +113,7 @@ def _read(
                 left_out[f"{name}: equals an image of the {seen[key]} split"] += 1
                 continue
             yield Example(image, labels[place[1].casefold()], name)
-    if left_out:
-        print(f"{split}: left out {sum(left_out.values())} images")
+    if n_images := left_out.total():
+        print(f"{split}: left out {n_images} {'image' if n_images == 1 else 'images'}")
     for reason in list(left_out)[:_MOST_REASONS]:
         print(f"  {reason}")

@@ -96,7 +96,8 @@ def test_unequal_classes_are_divided_by_their_shares_whatever_the_container(
     config = config_of(source, test_share=0.2)
     splits = read(config)
     assert ".heic: not an image format. Convert HEIC to JPEG" in look(source).left_out
-    assert "tulip/broken.jpg: not an image" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "train: left out 1 image\n  my data/tulip/broken.jpg: not an image" in shown
     counts = {split: Counter(config.classes[e.label] for e in splits[split]) for split in SPLITS}
     assert counts == {
         "test": {"Rose": 4, "tulip": 2, "sun flower": 1},
