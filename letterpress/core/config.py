@@ -102,6 +102,8 @@ class ClassifierConfig(Params):
     warmup: Rate = 0.1
     """Fraction of the training steps in which the rate rises from 0."""
     optimizer: Literal["adam", "adamw", "adagrad", "rmsprop", "sgd"] = "adam"
+    validation_freq: Count = 1
+    """Epochs from one measurement on the validation split to the next, as in Keras's `fit`."""
     keep: Literal["last", "best"] = "last"
     """The epoch whose weights are kept: the last, or the one of the lowest validation loss."""
     patience: Annotated[int, Ge(0)] = 0

@@ -35,6 +35,7 @@ def choose_params(findings: Findings, source: str, parent: str) -> dict[str, Any
         "batch_size": 32,
         "n_epochs": _choose_epochs(n_train, height * width),
         "learning_rate": 0.002,
+        "validation_freq": 1,
         "max_rotation": 10.0,
         "max_shift": round(max(height, width) / 12, 1),
         "max_zoom": 0.1,

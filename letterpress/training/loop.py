@@ -88,9 +88,9 @@ def train(
 
 
 def _best_epoch(history: Sequence[dict[str, float]]) -> int:
-    """Returns the number of the epoch with the lowest validation loss, from 1; 0 before any."""
-    losses = [logs["validation_loss"] for logs in history]
-    return losses.index(min(losses)) + 1 if losses else 0
+    """Returns the number of the epoch with the lowest validation loss, from 1; before any, the last."""
+    measured = {n: logs for n, logs in enumerate(history, 1) if "validation_loss" in logs}
+    return min(measured, key=lambda n: measured[n]["validation_loss"], default=len(history))
 
 
 def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) -> Any:
@@ -130,7 +130,8 @@ def _epochs(
     """Trains the epochs after those in `history`, to which the caller adds what this yields.
 
     Yields:
-        Accuracy and loss of an epoch, averaged over all workers, and those on the validation split.
+        Accuracy and loss of an epoch, averaged over all workers, and those on the validation split
+        in each config.validation_freq-th epoch and the last.
     """
     distribution = strategy.distribution
     n_steps = _steps_per_epoch(config, records)
@@ -175,7 +176,8 @@ def _epochs(
                 run_steps(batches, tf.constant(n))
                 bar.update(n)
         logs = {name: float(value) for name, value in measure().items()}
-        if validation is not None:
+        is_due = epoch % config.validation_freq == 0 or epoch == config.n_epochs
+        if validation is not None and is_due:
             with reading(records / "validation"), strategy.reporting_lost_workers():
                 accuracy, loss = map(float, validate())
             logs |= {"validation_accuracy": accuracy, "validation_loss": loss}
@@ -202,6 +204,11 @@ def balanced_weights(records: Path, config: ClassifierConfig) -> Any:
 
 def _load_validation(records: Path, config: ClassifierConfig) -> Any:
     """Loads the validation split; None if it has no images and the config needs none."""
+    if 0 < config.patience < config.validation_freq:
+        raise PipelineError(
+            f"{config.section}: patience ends the training before the next measurement (got "
+            f"{config.patience}). Use at least validation_freq, {config.validation_freq}"
+        )
     if records.exists() and any(read_lengths(records).values()):
         return load_batches(records, config).cache()
     if config.keep == "best" or config.patience:

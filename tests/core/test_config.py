@@ -26,6 +26,7 @@ LIMITS: Limits = {
     "thicken": ((0, 1), (-0.1, 1.1, True)),
     "keep": (("last", "best"), ("first", None)),
     "patience": ((0, 5), (-1, 1.0)),
+    "validation_freq": COUNT,
     "image_height": SIZE,
     "image_width": SIZE,
     "n_channels": ((1, 3), (0, 2, 4, True)),

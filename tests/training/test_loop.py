@@ -59,6 +59,19 @@ def test_training_learns_and_writes_only_the_curves(trained: Trained) -> None:
     assert not (trained.folder / "dvc.yaml").exists()
 
 
+def test_validation_is_measured_every_few_epochs_and_at_the_end(
+    trained: Trained, tmp_path: Path
+) -> None:
+    """The weights do not depend on it."""
+    curves = tmp_path / "curves"
+    again = train(trained.config.replace(validation_freq=3), trained.records, curves)
+    assert bits(again) == bits(trained.classifier)
+    for name, steps in {"loss": ["0", "1"], "validation_loss": ["1"]}.items():
+        lines = (curves / f"plots/metrics/{name}.tsv").read_text().splitlines()
+        assert [line.split("\t")[0] for line in lines[1:]] == steps
+    assert contents(curves)["metrics.json"] == contents(trained.curves)["metrics.json"]
+
+
 def test_features_learn_unless_they_are_frozen(trained: Trained, tmp_path: Path) -> None:
     parent = trained.classifier
     keras.utils.set_random_seed(trained.config.seed)
@@ -81,6 +94,7 @@ def test_what_cannot_be_trained_is_refused(trained: Trained, tmp_path: Path) -> 
         ("missing.train.lengths.json", {}, tmp_path / "missing", None),
         ("validation: no images, but keep is best", {"keep": "best"}, tmp_path / "alone", None),
         ("or patience is above 0", {"patience": 1}, tmp_path / "alone", None),
+        ("validation_freq, 3", {"patience": 2, "validation_freq": 3}, trained.records, None),
     ]
     for message, change, records, features in refused:
         with pytest.raises((PipelineError, FileNotFoundError), match=message):
