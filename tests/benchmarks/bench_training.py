@@ -28,7 +28,7 @@ def test_share_of_peak(measuring: Measuring, config: MnistConfig, ours: Measured
         ours,
         lambda: flop / networks.peak_flops(config),
         unit="GFLOP/s",
-        goals=(0.55, 0.8),
+        goals=(0.68, 0.72),
         work=flop / 1e9,
     )
 
@@ -45,7 +45,7 @@ def test_plain_keras(
             networks.second_epoch_of_fit(model, config.batch_size, images, labels) / len(images)
         ),
         unit="images/s",
-        goals=(1.0, 1.3),
+        goals=(1.42, 1.5),
     )
 
 
@@ -59,7 +59,7 @@ def test_plain_pytorch(
         ours,
         lambda: epoch() / config.n_train_samples,
         unit="images/s",
-        goals=(1.2, 1.6),
+        goals=(1.35, 1.45),
     )
 
 
