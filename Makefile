@@ -86,7 +86,7 @@ test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Ru
 test-long: $(VENV)/installed-dev ## Run the tests that make test leaves out because they are slow
 	python -m pytest -m long $(OPTIONS)
 
-test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw letters in a browser, for the trained classifier
+test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw in a browser, for the trained classifiers
 	dvc repro export_web
 	python -m pytest -n 0 -m web tests/web $(OPTIONS)
 

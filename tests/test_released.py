@@ -97,7 +97,8 @@ def test_a_release_has_the_weights_the_page_the_texts_and_their_hashes(release: 
     assert before[WEIGHTS] == Path("data/ascii_letter/classifier.weights.h5").read_bytes()
     with zipfile.ZipFile(release / "page.zip") as page:
         loaded = re.findall(r'(?:src|href)="([^"]+)"', page.read("index.html").decode())
-        assert {*loaded, "model/model.json", "model/weights.bin"} < {*page.namelist()}
+        models = {f"model/{name}/weights.bin" for name in ("letters", "digits")}
+        assert {*loaded, *models} < {*page.namelist()}
     write_sums(release)
     assert contents(release) == before
     os.utime("web/index.html", (0, 0))

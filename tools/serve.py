@@ -23,10 +23,11 @@ POLICY = (
 )
 """The page has this policy too, for other servers; `frame-ancestors` works only in a header."""
 LIBRARIES = ("core", "backend-cpu", "layers")  # of TensorFlow.js
+PIPELINES = ("letters", "digits")  # the tabs of the page
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:
-    """Returns the files of the page by the path of their URL; `model` is a folder of export_web.
+    """Returns the files of the page by the path of their URL; `model` is the output of export_web.
 
     Links in `web` are left out: they may lead anywhere.
     """
@@ -37,7 +38,11 @@ def page_files(web: Path, model: Path) -> dict[str, Path]:
         if not path.is_symlink()
     }
     files["/"] = files["/index.html"]
-    files |= {f"/model/{name}": model / name for name in ("model.json", "weights.bin")}
+    files |= {
+        f"/model/{name}/{file}": model / name / file
+        for name in PIPELINES
+        for file in ("model.json", "weights.bin")
+    }
     for name in LIBRARIES:
         script = f"tf-{name}.es2017.min.js"
         files[f"/tensorflow/{script}"] = web / f"node_modules/@tensorflow/tfjs-{name}/dist" / script

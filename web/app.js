@@ -7,6 +7,7 @@ const PEN = 26; // pixels of the pad's 560
 const STEP = 14; // pixels that a key moves the pen
 const N_SHOWN = 3;
 const LARGEST = 1280; // pixels; larger pictures are reduced first
+const READY = {letters: 'Ready. Draw a capital or small letter.', digits: 'Ready. Draw a digit.'};
 const MOVES = {
   ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1],
   Home: [-1, -1], PageUp: [1, -1], End: [-1, 1], PageDown: [1, 1],
@@ -14,11 +15,16 @@ const MOVES = {
 
 const [pad, seen, guesses, status] = ['pad', 'seen', 'guesses', 'status'].map((id) => document.getElementById(id));
 const context = pad.getContext('2d');
+const tabs = document.querySelectorAll('#tabs button');
+const classifiers = {}; // a promise per tab that was used
 const strokes = [];
 const keyboard = {at: [pad.width / 2, pad.height / 2], used: false, down: false};
 let pointer = null; // the id of the pointer that is drawing
 let picture = null; // what is shown instead of strokes
-let classifier = null;
+let tab = null; // letters or digits
+let classifier = null; // that of the tab, once loaded
+
+const kind = () => tab.slice(0, -1);
 
 function redraw() {
   context.clearRect(0, 0, pad.width, pad.height);
@@ -39,16 +45,26 @@ function redraw() {
 
 function classify() {
   redraw();
-  if (!classifier) return;
-  const image = render(seen, strokes, classifier.inkSize);
-  if (!strokes.length) answer([], 'Ready. Draw a capital or small letter.');
-  else if (isDot(strokes)) answer([], 'This is not a letter.');
-  else guess(image);
+  if (!classifier) return; // the status says why
+  if (picture) classifyPicture();
+  else if (!strokes.length) answer(READY[tab]);
+  else if (isDot(strokes)) answer(`This is not a ${kind()}.`);
+  else guess(render(strokes, classifier));
+}
+
+function classifyPicture() {
+  try {
+    const pixels = picture.getContext('2d').getImageData(0, 0, picture.width, picture.height);
+    const images = prepareEach(pixels, classifier);
+    if (images.length === 1) guess(images[0]);
+    else answer(`${images.length} characters. Crop the picture to one ${kind()}.`, [], images[0]);
+  } catch (error) {
+    answer(`This is not a ${kind()}: ${error.message}.`);
+  }
 }
 
 /** Reads and classifies a picture file. */
-async function classifyPicture(file) {
-  if (!classifier) return; // the status says why
+async function openPicture(file) {
   clear();
   try {
     const bitmap = await createImageBitmap(file);
@@ -59,26 +75,22 @@ async function classifyPicture(file) {
     drawing.imageSmoothingQuality = 'high';
     drawing.drawImage(bitmap, 0, 0, width, height);
     picture = canvas;
-    redraw();
-    const images = prepareEach(drawing.getImageData(0, 0, width, height), classifier);
-    show(seen, images[0]);
-    if (images.length > 1) answer([], `${images.length} characters. Crop the picture to one letter.`);
-    else guess(images[0]);
+    classify();
   } catch (error) {
-    const reason = error instanceof DOMException ? 'this file is not a picture' : error.message;
-    answer([], picture ? `This is not a letter: ${reason}.` : `Sorry: ${reason}.`);
+    answer(`Sorry: ${error instanceof DOMException ? 'this file is not a picture' : error.message}.`);
   }
 }
 
 function guess(image) {
   const {shares, none} = classifier.classify(image);
   const ranked = rank(shares);
-  answer(ranked, sentence(ranked, none));
+  answer(sentence(ranked, none), ranked, image);
 }
 
-function answer(ranked, text) {
-  guesses.replaceChildren(...ranked.map(row));
+function answer(text, ranked = [], image = new Float32Array(1)) {
   status.textContent = text;
+  guesses.replaceChildren(...ranked.map(row));
+  show(seen, image);
 }
 
 function rank(probabilities) {
@@ -91,7 +103,7 @@ function rank(probabilities) {
 const percent = (probability) => `${(100 * probability).toFixed(1)} %`;
 
 function sentence([first, second], none) {
-  if (none > classifier.mostNone) return 'This is not a letter.';
+  if (none > classifier.mostNone) return `This is not a ${kind()}.`;
   return first.probability >= classifier.sure
     ? `This is ${first.name}.`
     : `Not sure: ${first.name}, or perhaps ${second.name}.`;
@@ -194,26 +206,41 @@ document.addEventListener('keydown', (event) => {
 
 const chosen = document.getElementById('picture');
 chosen.addEventListener('change', () => {
-  if (chosen.files.length) classifyPicture(chosen.files[0]);
+  if (chosen.files.length) openPicture(chosen.files[0]);
   chosen.value = ''; // the same file may be chosen again
 });
 document.addEventListener('dragover', (event) => event.preventDefault());
 document.addEventListener('drop', (event) => {
   event.preventDefault(); // the browser would leave the page
-  if (event.dataTransfer.files.length) classifyPicture(event.dataTransfer.files[0]);
+  if (event.dataTransfer.files.length) openPicture(event.dataTransfer.files[0]);
 });
 document.addEventListener('paste', (event) => {
-  if (event.clipboardData.files.length) classifyPicture(event.clipboardData.files[0]);
+  if (event.clipboardData.files.length) openPicture(event.clipboardData.files[0]);
 });
 
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
 
-try {
-  classifier = await load('model/model.json');
-  seen.width = seen.height = classifier.side;
-  document.body.dataset.state = 'ready';
-  classify();
-} catch (error) {
-  document.body.dataset.state = 'failed';
-  status.textContent = `The model could not be loaded: ${error.message}`;
+/** Shows a tab, and loads its classifier if this is its first use. */
+async function showTab(name) {
+  tab = name;
+  classifier = null;
+  for (const button of tabs) button.setAttribute('aria-pressed', button.value === tab);
+  for (const word of document.querySelectorAll('.kind')) word.textContent = kind();
+  document.body.dataset.state = 'loading';
+  answer(`Loading the ${tab}…`);
+  try {
+    const loaded = await (classifiers[name] ??= load(`model/${name}/model.json`));
+    if (name !== tab) return; // another tab was chosen meanwhile
+    classifier = loaded;
+    document.body.dataset.state = 'ready';
+    classify();
+  } catch (error) {
+    delete classifiers[name]; // the next use of the tab tries again
+    if (name !== tab) return;
+    document.body.dataset.state = 'failed';
+    status.textContent = `The model could not be loaded: ${error.message}`;
+  }
 }
+
+for (const button of tabs) button.addEventListener('click', () => showTab(button.value));
+showTab('letters');

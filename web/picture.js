@@ -18,8 +18,8 @@ class BlotError extends Error {}
  * Makes an image (Float32Array, 0 to 1, row by row) of each character in `pixels` (an ImageData), in reading order.
  * Throws an Error if nothing looks like a character.
  */
-export function prepareEach(pixels, {side, inkSize, placement}) {
-  return findCharacters(pixels).map((ink) => place(ink, side, inkSize, placement));
+export function prepareEach(pixels, target) {
+  return findCharacters(pixels).map((ink) => place(ink, target));
 }
 
 function findCharacters(pixels) {
@@ -295,9 +295,14 @@ function cut(ink, parts, own, factor) {
   const [level] = percentiles(values.data.filter((_, i) => mask.data[i]), 90);
   let near = map(values, (value, i) => (away[i] <= reach ? Math.min(value / level, 1) : 0));
   if (factor > 1) near = reduce(near, factor);
-  const most = near.data.reduce((a, b) => Math.max(a, b), 0);
-  near = map(near, (value) => (value < FAINTEST * most ? 0 : value));
-  return crop(near, extent(near));
+  return trim(near);
+}
+
+/** Cuts out ink without its faintest parts. */
+export function trim(ink) {
+  const most = ink.data.reduce((a, b) => Math.max(a, b), 0);
+  const clear = map(ink, (value) => (value < FAINTEST * most ? 0 : value));
+  return crop(clear, extent(clear));
 }
 
 function refuseShape(mask, halfWidth, onRim) {
@@ -311,7 +316,8 @@ function refuseShape(mask, halfWidth, onRim) {
   if (large > MOST_LOOPS) throw new Error(`no character found (more than ${MOST_LOOPS} loops)`);
 }
 
-function place(ink, side, inkSize, placement) {
+/** Scales ink until its longer side is `inkSize`, and centres it in an image as `placement` says. */
+export function place(ink, {side, inkSize, placement}) {
   const scale = inkSize / Math.max(ink.width, ink.height);
   const [width, height] = [ink.width, ink.height].map((length) => Math.max(1, round(length * scale)));
   const scaled = resize(ink, width, height, 'bicubic');

@@ -1,19 +1,18 @@
-"""Exports the letters classifier to TensorFlow.js."""
+"""Exports a classifier to TensorFlow.js."""
 
 from pathlib import Path
 
 import numpy as np
 
-from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.files import replacing
+from letterpress.core.config import ClassifierConfig
 from letterpress.evaluation.calibration import MOST_NONE, check_finite, read_calibration
 from letterpress.model.weights import load_classifier
 from letterpress.prediction.picture import ink_size
 from letterpress.web.tfjs import write_layers_model
 
 
-def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: Path) -> None:
-    """Writes a folder of model.json and weights.bin.
+def export(config: ClassifierConfig, weights: Path, calibration: Path, folder: Path) -> None:
+    """Writes model.json and weights.bin to a folder.
 
     The network's outputs are uncalibrated: the page applies the calibration, as `classify` does.
 
@@ -32,7 +31,5 @@ def export(config: AsciiLetterConfig, weights: Path, calibration: Path, target: 
         "placement": config.placement,
         **read_calibration(calibration)._asdict(),
     }
-    with replacing(target) as folder:
-        folder.mkdir()
-        write_layers_model(folder, classifier, metadata)
-    print(f"{target}: letters classifier for TensorFlow.js")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_layers_model(folder, classifier, metadata)

@@ -23,7 +23,8 @@ def connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[http.client.HTTPConnection]:
     monkeypatch.setattr("tools.serve.PATIENCE", 0.5)
-    (tmp_path / "weights.bin").write_bytes(bytes(range(256)))
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits/weights.bin").write_bytes(bytes(range(256)))
     with make_server(page_files(ROOT / "web", tmp_path), 0) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -40,7 +41,7 @@ def test_the_files_of_the_page_have_type_and_policy(
     for path, kind, file in (
         ("/?a=b", "text/html; charset=utf-8", ROOT / "web/index.html"),
         ("/app.js", "text/javascript; charset=utf-8", ROOT / "web/app.js"),
-        ("/model/weights.bin", "application/octet-stream", tmp_path / "weights.bin"),
+        ("/model/digits/weights.bin", "application/octet-stream", tmp_path / "digits/weights.bin"),
     ):
         for method, body in (("GET", file.read_bytes()), ("HEAD", b"")):
             connection.request(method, path)
@@ -53,7 +54,7 @@ def test_the_files_of_the_page_have_type_and_policy(
 
 def test_nothing_else_is_served(connection: http.client.HTTPConnection) -> None:
     for path in ("/package.json", "/../params.yaml", "/%2e%2e/params.yaml", "/node_modules/",
-                 "//etc/passwd", "/model/golden.json", "/model/model.json", "/model"):  # fmt: skip
+                 "//etc/passwd", "/model/digits/golden.json", "/model/digits/model.json", "/model"):  # fmt: skip
         for method, status in (("GET", 404), ("POST", 501)):
             connection.request(method, path)
             answer = connection.getresponse()
@@ -70,7 +71,7 @@ def test_other_host_names_are_refused(connection: http.client.HTTPConnection) ->
         (f"evil.example@:{port}", 421),
         ("", 421),
     ):
-        for path in ("/", "/model/weights.bin"):
+        for path in ("/", "/model/digits/weights.bin"):
             connection.request("GET", path, headers={"Host": host})
             answer = connection.getresponse()
             answer.read()

@@ -1,5 +1,6 @@
 """The page in a real Chromium, served as by `make serve`."""
 
+import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -19,18 +20,28 @@ from selenium.webdriver.support.wait import WebDriverWait
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.core.tensorflow import keras
 from letterpress.evaluation.calibration import Calibration, write_calibration
+from letterpress.mnist.config import MnistConfig
 from letterpress.model.network import build_classifier
 from letterpress.web.export import export
 from tests.conftest import ROOT
 from tests.web.letters import Point, Stroke
 from tools.serve import HOST, make_server, page_files
 
-CONFIG, CALIBRATION = AsciiLetterConfig(), Calibration(temperature=1.5, sure=0.6)
+CONFIGS = {"letters": AsciiLetterConfig(), "digits": MnistConfig(none_share=0.1)}
+CALIBRATION = Calibration(temperature=1.5, sure=0.6)
 Guesses = list[tuple[str, float]]
 SEEN = (
     "const seen = document.getElementById('seen');"
     "const {data} = seen.getContext('2d').getImageData(0, 0, seen.width, seen.height);"
     "return Array.from(data).filter((_, i) => i % 4 === 0);"
+)
+GIVE = (
+    "const bytes = Uint8Array.from(atob(given[0]), (letter) => letter.charCodeAt(0));"
+    "const data = new DataTransfer();"
+    "data.items.add(new File([bytes], 'x.png', {type: 'image/png'}));"
+    "const kinds = {drop: [DragEvent, 'dataTransfer'], paste: [ClipboardEvent, 'clipboardData']};"
+    "const [kind, field] = kinds[given[1]];"
+    "document.body.dispatchEvent(new kind(given[1], {[field]: data, bubbles: true}));"
 )
 CORNER = (
     "const box = document.getElementById('pad').getBoundingClientRect();"
@@ -46,6 +57,15 @@ class Page:
 
     def open(self) -> None:
         self.browser.get(self.address)
+        self.loaded()
+
+    def show(self, tab: str) -> None:
+        """Shows the tab letters or digits, and waits for its classifier."""
+        self.find(f"button[value={tab}]").click()
+        self.loaded()
+
+    def loaded(self) -> None:
+        """Waits until the tab's classifier is loaded, or cannot be."""
         WebDriverWait(self.browser, 30).until(
             lambda _: self.find("body").get_attribute("data-state") != "loading"
         )
@@ -62,8 +82,9 @@ class Page:
 
     @property
     def seen(self) -> Any:
-        """What the model sees: 0..255 [32, 32]."""
-        return np.reshape(self.run(SEEN), (32, 32))
+        """What the model sees: 0..255 [side, side]; one black pixel if there is nothing to see."""
+        values = self.run(SEEN)
+        return np.reshape(values, (math.isqrt(len(values)), -1))
 
     def wait(self, condition: Callable[[], bool]) -> None:
         """Waits until a condition holds, 10 s at most."""
@@ -101,6 +122,10 @@ class Page:
             actions.pointer_action.pointer_up()
             actions.perform()
         return self.guesses
+
+    def give(self, content: str, way: str) -> None:
+        """Gives a file, in base64, to the page: `way` is drop or paste."""
+        self.run(GIVE, content, way)
 
     def console(self) -> list[str]:
         """Returns the console's messages since the last call."""
@@ -145,17 +170,21 @@ def serving(browser: Any, model: Path) -> Iterator[Page]:
 
 @pytest.fixture(scope="session")
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An exported model, its weights beside it; unlike before training, none is 0 or 1."""
-    keras.utils.set_random_seed(0)
-    classifier = build_classifier(CONFIG)
-    random = np.random.default_rng(0)
-    for weight in classifier.weights:
-        if len(weight.shape) == 1:
-            weight.assign(random.uniform(0.1, 1, weight.shape))
+    """A folder like that of export_web; unlike before training, no weight is 0 or 1.
+
+    Beside it are the weights of each classifier, NAME.weights.h5, and calibration.json.
+    """
     model = tmp_path_factory.mktemp("random") / "model"
-    classifier.save_weights(model.with_suffix(".weights.h5"))
-    write_calibration(model.with_suffix(".json"), CALIBRATION)
-    export(CONFIG, model.with_suffix(".weights.h5"), model.with_suffix(".json"), model)
+    write_calibration(calibration := model.with_name("calibration.json"), CALIBRATION)
+    for name, config in CONFIGS.items():
+        keras.utils.set_random_seed(0)
+        classifier = build_classifier(config)
+        random = np.random.default_rng(0)
+        for weight in classifier.weights:
+            if len(weight.shape) == 1:
+                weight.assign(random.uniform(0.1, 1, weight.shape))
+        classifier.save_weights(weights := model.with_name(f"{name}.weights.h5"))
+        export(config, weights, calibration, model / name)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Letters as people draw them: strokes on a grid on which capitals are 40 high."""
+"""Letters and digits as people draw them: strokes on a grid on which capitals are 40 high."""
 
 import math
 from collections.abc import Sequence
@@ -83,6 +83,19 @@ SMALL: dict[str, list[Stroke]] = {
 }
 SERIFS: list[Stroke] = [[(8, 0), (8, 40)], [(0, 0), (16, 0)], [(0, 40), (16, 40)]]
 """A capital I with serifs: without them it would look like a small l."""
+
+DIGITS: dict[str, list[Stroke]] = {
+    "0": [arc((12, 20), (12, 20), -90, 270, 24)],
+    "1": [[(0, 9), (9, 0), (9, 40)]],
+    "2": [[*arc((12, 12), (12, 12), -170, 30), (0, 40), (26, 40)]],
+    "3": [[*arc((12, 10), (11, 10), -150, 90), *arc((12, 30), (13, 10), -90, 150)]],
+    "4": [[(4, 0), (0, 24), (24, 24)], [(20, 6), (20, 40)]],
+    "5": [[(4, 0), (2, 18), *arc((11, 27), (13, 13), -125, 140)], [(4, 0), (24, 0)]],
+    "6": [[(20, 0), (10, 7), (3, 17), *arc((12, 28), (12, 12), 190, -170, 20)]],
+    "7": [[(0, 0), (26, 0), (10, 40)]],
+    "8": [[*arc((12, 10), (10, 10), 90, -270, 20), *arc((12, 30), (12, 10), -90, 270, 20)]],
+    "9": [[*arc((12, 12), (11, 12), -20, -360, 18), (20, 40)]],
+}
 
 
 def written(strokes: Sequence[Stroke], hand: int, scale: int = 8) -> list[Stroke]:

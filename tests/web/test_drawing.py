@@ -1,13 +1,17 @@
-"""Drawn letters are recognized by the trained classifier: `make test-web`."""
+"""Drawn letters and digits are recognized by the trained classifiers: `make test-web`."""
 
+import base64
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from letterpress import load
 from stages.export_web import MODEL
 from tests.conftest import ROOT
 from tests.web.conftest import serving
-from tests.web.letters import LETTERS, SERIFS, SMALL, Stroke, written
+from tests.web.golden import draw_pictures
+from tests.web.letters import DIGITS, LETTERS, SERIFS, SMALL, Stroke, written
 
 PLACES = [(8, (40, 40)), (1, (6, 370)), (2, (325, 325))]
 HANDS = range(3)
@@ -47,3 +51,44 @@ def test_capitals_and_small_letters_of_several_hands_are_recognized(browser: Any
         assert len(sure) <= 1, sure
         page.draw([SCRIBBLE])
         assert page.status == "This is not a letter."
+
+
+@pytest.mark.web
+def test_digits_of_several_hands_are_recognized_on_their_tab(browser: Any) -> None:
+    with serving(browser, ROOT / MODEL) as page:
+        page.show("digits")
+        for hand in HANDS:
+            wrong = {}
+            for name, strokes in DIGITS.items():
+                guess, probability = page.draw(written(strokes, hand), 1, (0, 0))[0]
+                if guess != name:
+                    wrong[name] = guess, probability
+                    assert not page.status.startswith("This is "), (hand, wrong)
+            assert len(wrong) <= 1, (hand, wrong)
+        page.draw([SCRIBBLE])
+        assert page.status == "This is not a digit."
+        page.show("letters")
+        assert page.status == "This is not a letter."
+        assert page.console() == []
+
+
+@pytest.mark.web
+def test_a_dropped_picture_of_a_digit_is_read_as_predict_reads_it(
+    browser: Any, tmp_path: Path
+) -> None:
+    digits = load("digits", ROOT)
+    with serving(browser, ROOT / MODEL) as page:
+        page.show("digits")
+        for condition, entry in draw_pictures(digits.config).items():
+            if len(entry.get("images", [])) != 1:
+                continue
+            picture = tmp_path / "digit.png"
+            picture.write_bytes(base64.b64decode(entry["file"]))
+            answer = digits.predict(picture)
+            page.give(entry["file"], "drop")
+            page.wait(lambda: len(page.guesses) == 3)
+            expected = [(name, 100 * probability) for name, probability in answer.guesses[:3]]
+            assert page.guesses[0][0] == expected[0][0], condition
+            assert page.guesses[0][1] == pytest.approx(expected[0][1], abs=1), condition
+            assert page.status.startswith("This is not") == answer.is_none
+            page.find("#clear").click()

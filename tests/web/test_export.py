@@ -13,24 +13,26 @@ from letterpress.model.network import build_classifier
 from letterpress.web.export import export
 from letterpress.web.tfjs import write_layers_model
 from tests.model.test_weights import overflow
-from tests.web.conftest import CONFIG
+from tests.web.conftest import CONFIGS
 
 
 def test_the_same_weights_give_the_same_bytes_and_bad_ones_change_nothing(
     random_model: Path, tmp_path: Path
 ) -> None:
-    before = {path: path.read_bytes() for path in random_model.iterdir()}
+    config, folder = CONFIGS["letters"], random_model / "letters"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
     assert {path.name for path in before} == {"model.json", "weights.bin"}
-    weights, calibration = (random_model.with_suffix(end) for end in (".weights.h5", ".json"))
-    export(CONFIG, weights, calibration, random_model)
-    huge = overflow(build_classifier(CONFIG), tmp_path / "huge.weights.h5")
+    weights = random_model.with_name("letters.weights.h5")
+    calibration = random_model.with_name("calibration.json")
+    export(config, weights, calibration, folder)
+    huge = overflow(build_classifier(config), tmp_path / "huge.weights.h5")
     with pytest.raises(PipelineError, match="expected finite probabilities"):
-        export(CONFIG, huge, calibration, random_model)
+        export(config, huge, calibration, folder)
     with pytest.raises(PipelineError, match="missing"):
-        export(CONFIG, Path("no.weights.h5"), calibration, random_model)
+        export(config, Path("no.weights.h5"), calibration, folder)
     with pytest.raises(PipelineError, match="no such file"):
-        export(CONFIG, weights, Path("no.json"), random_model)
-    assert {path: path.read_bytes() for path in random_model.iterdir()} == before
+        export(config, weights, Path("no.json"), folder)
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def build(*extra: Any) -> Any:

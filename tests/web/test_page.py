@@ -14,14 +14,19 @@ from selenium.webdriver.common.actions.interaction import POINTER_TOUCH
 from selenium.webdriver.common.keys import Keys
 
 from letterpress.model.network import build_classifier
+from letterpress.prediction.picture import ink_size
 from letterpress.web.export import export
-from tests.web.conftest import CALIBRATION, CONFIG, Page, serving
-from tests.web.golden import draw_letters, draw_pictures
-from tests.web.letters import LETTERS, Stroke
+from tests.web.conftest import CALIBRATION, CONFIGS, Page, serving
+from tests.web.golden import draw_images, draw_pictures
+from tests.web.letters import DIGITS, LETTERS, Stroke
 from tools.serve import POLICY
 
 INK = 22
 """The longer side of a letter, pixels."""
+TARGETS = {
+    name: {"side": config.image_width, "inkSize": ink_size(config), "placement": config.placement}
+    for name, config in CONFIGS.items()
+}
 
 
 @pytest.fixture(autouse=True)
@@ -39,36 +44,44 @@ def extent(seen: Any) -> tuple[int, int]:
     return columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1
 
 
-def test_the_browser_computes_what_keras_computes(page: Page, random_model: Path) -> None:
-    images = draw_letters(CONFIG)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_browser_computes_what_keras_computes(
+    page: Page, random_model: Path, name: str
+) -> None:
+    config = CONFIGS[name]
+    images = draw_images(config)
     computed = page.run(
         "const {load} = await import('/classifier.js');"
-        "const {predict, classify, classes, inkSize, side} = await load('model/model.json');"
-        "const images = given[0].map((image) => image.map((v) => v / 255));"
+        "const {predict, classify, classes, inkSize, side} ="
+        "await load(`model/${given[0]}/model.json`);"
+        "const images = given[1].map((image) => image.map((v) => v / 255));"
         "const rows = images.map((image) => Array.from(predict(image)));"
         "return {rows, answers: images.map(classify), classes, inkSize, side};",
-        images.reshape(26, -1).tolist(),
+        name,
+        images.reshape(len(images), -1).tolist(),
     )
-    classifier = build_classifier(CONFIG)
-    classifier.load_weights(random_model.with_suffix(".weights.h5"))
+    classifier = build_classifier(config)
+    classifier.load_weights(random_model.with_name(f"{name}.weights.h5"))
     expected = classifier.predict_on_batch(images / np.float32(255))
-    assert (expected.shape, expected.max() > 0.1) == ((26, 27), True)  # not all equal
+    assert expected.shape == (config.n_classes, config.n_outputs)
+    assert expected.max() > 1.5 / config.n_outputs  # not all equal
     np.testing.assert_allclose(computed["rows"], expected, atol=1e-5, rtol=0)
     answers = [[*answer["shares"], answer["none"]] for answer in computed["answers"]]
     np.testing.assert_allclose(answers, CALIBRATION.apply(expected), atol=1e-5, rtol=0)
-    assert computed["classes"] == list("abcdefghijklmnopqrstuvwxyz")
-    assert (computed["inkSize"], computed["side"]) == (INK, 32)
+    assert computed["classes"] == list(config.class_names)
+    assert (computed["inkSize"], computed["side"]) == (ink_size(config), config.image_width)
 
 
 def test_a_drawing_of_no_class_is_said_to_be_no_letter(
     browser: Any, page: Page, random_model: Path, tmp_path: Path
 ) -> None:
-    classifier = build_classifier(CONFIG)
-    classifier.load_weights(random_model.with_suffix(".weights.h5"))
+    classifier = build_classifier(CONFIGS["letters"])
+    classifier.load_weights(random_model.with_name("letters.weights.h5"))
     bias = classifier.weights[-1]
     bias.assign([*[0.0] * 26, 99.0])
     classifier.save_weights(weights := tmp_path / "none.weights.h5")
-    export(CONFIG, weights, random_model.with_suffix(".json"), tmp_path / "model")
+    calibration = random_model.with_name("calibration.json")
+    export(CONFIGS["letters"], weights, calibration, tmp_path / "model/letters")
     with serving(browser, tmp_path / "model") as other:
         other.draw(LETTERS["R"])
         assert other.status == "This is not a letter."
@@ -88,13 +101,13 @@ READ = (
 )
 
 
-def test_the_browser_reads_pictures_as_predict_does(page: Page) -> None:
-    golden = draw_pictures(CONFIG)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_browser_reads_pictures_as_predict_does(page: Page, name: str) -> None:
+    golden = draw_pictures(CONFIGS[name])
     assert len(golden) >= 12
     assert {len(entry.get("images", [])) for entry in golden.values()} >= {1, 2}
-    target = {"side": 32, "inkSize": INK, "placement": CONFIG.placement}
     for condition, entry in golden.items():
-        found = page.run(READ, entry["file"], target)
+        found = page.run(READ, entry["file"], TARGETS[name])
         if "error" in entry:
             assert found == entry["error"], condition
             continue
@@ -104,30 +117,22 @@ def test_the_browser_reads_pictures_as_predict_does(page: Page) -> None:
 
 
 def test_a_picture_is_dropped_pasted_or_chosen(page: Page, tmp_path: Path) -> None:
-    golden = draw_pictures(CONFIG)
+    golden = draw_pictures(CONFIGS["letters"])
     file = tmp_path / "letter.png"
     file.write_bytes(base64.b64decode(golden["ruled paper"]["file"]))
     (expected,) = np.array(golden["ruled paper"]["images"])
-    give = (
-        "const bytes = Uint8Array.from(atob(given[0]), (letter) => letter.charCodeAt(0));"
-        "const data = new DataTransfer();"
-        "data.items.add(new File([bytes], 'x.png', {type: 'image/png'}));"
-        "const kinds = {drop: [DragEvent, 'dataTransfer'], paste: [ClipboardEvent, 'clipboardData']};"
-        "const [kind, field] = kinds[given[1]];"
-        "document.body.dispatchEvent(new kind(given[1], {[field]: data, bubbles: true}));"
-    )
     for way in ("drop", "paste", "choose"):
         page.find("#clear").click()
         if way == "choose":
             page.find("#picture").send_keys(str(file))
         else:
-            page.run(give, golden["ruled paper"]["file"], way)
+            page.give(golden["ruled paper"]["file"], way)
         page.wait(lambda: len(page.guesses) == 3)
         np.testing.assert_allclose(page.seen / 255, expected.reshape(32, 32), atol=0.05)
-    page.run(give, golden["two characters"]["file"], "drop")
+    page.give(golden["two characters"]["file"], "drop")
     page.wait(lambda: page.status.startswith("2 characters."))
     assert page.guesses == []
-    page.run(give, base64.b64encode(b"text").decode(), "drop")
+    page.give(base64.b64encode(b"text").decode(), "drop")
     page.wait(lambda: page.status.startswith("Sorry: this file is not a picture"))
     page.draw(LETTERS["H"])
     assert len(page.guesses) == 3
@@ -138,8 +143,7 @@ def test_a_tap_and_a_picture_of_nothing_are_not_letters(page: Page) -> None:
     assert page.status == "This is not a letter."
     blank = io.BytesIO()
     Image.new("L", (40, 40), 255).save(blank, "PNG")
-    target = {"side": 32, "inkSize": INK, "placement": CONFIG.placement}
-    found = page.run(READ, base64.b64encode(blank.getvalue()).decode(), target)
+    found = page.run(READ, base64.b64encode(blank.getvalue()).decode(), TARGETS["letters"])
     assert "too little contrast" in found
 
 
@@ -178,9 +182,11 @@ def test_position_size_and_pointer_do_not_matter(page: Page) -> None:
 
 def test_the_keyboard_alone_draws_strokes_and_diagonals(page: Page) -> None:
     page.open()
-    ActionChains(page.browser).send_keys(Keys.TAB).perform()
-    pad = page.browser.switch_to.active_element
-    assert (pad.aria_role, pad.accessible_name) == ("application", "Drawing pad")
+    for name in ("Letters", "Digits", "Drawing pad"):
+        ActionChains(page.browser).send_keys(Keys.TAB).perform()
+        pad = page.browser.switch_to.active_element
+        assert pad.accessible_name == name
+    assert pad.aria_role == "application"
     pad.send_keys(Keys.SPACE)
     assert page.status == "The pen is down."
     pad.send_keys(*[Keys.ARROW_DOWN] * 10, *[Keys.ARROW_RIGHT] * 6, Keys.SPACE)
@@ -208,7 +214,48 @@ def test_undo_removes_the_last_stroke_and_clear_everything(page: Page) -> None:
         assert (page.seen.any(), page.guesses, page.status[:6]) == (False, [], "Ready.")
 
 
-def test_a_model_that_cannot_be_loaded_is_reported(page: Page, tmp_path: Path) -> None:
+def test_the_digits_have_a_tab_whose_model_is_loaded_when_it_is_first_used(page: Page) -> None:
+    page.open()
+    page.draw(DIGITS["7"])
+    letters, letter = page.guesses, page.seen
+    assert letter.shape == (32, 32)
+    for _ in range(2):
+        page.find("[value=digits]").send_keys(Keys.SPACE)
+        page.loaded()
+        assert page.find("h1").text == "Draw a digit"
+        assert pressed(page) == ["Digits"]
+        assert {name for name, _ in page.guesses} < {*"0123456789"}
+        rows, columns = np.indices((28, 28))
+        middle = [float((axis * page.seen).sum() / page.seen.sum()) for axis in (rows, columns)]
+        assert middle == pytest.approx([14, 14], abs=0.6)  # by mass, see `placement`
+        page.show("letters")
+        assert (page.find("h1").text, pressed(page)) == ("Draw a letter", ["Letters"])
+        assert page.guesses == letters
+        np.testing.assert_array_equal(page.seen, letter)
+    loaded = "return performance.getEntriesByType('resource').map((entry) => entry.name);"
+    addresses = page.run(loaded)
+    for name in CONFIGS:
+        assert sum(f"/{name}/weights.bin" in address for address in addresses) == 1
+    page.open()
+    assert pressed(page) == ["Letters"]
+    assert not any("/digits/" in address for address in page.run(loaded))
+
+
+def pressed(page: Page) -> list[str]:
+    return [one.text for one in page.browser.find_elements("css selector", "[aria-pressed=true]")]
+
+
+def test_a_model_that_cannot_be_loaded_is_reported(
+    page: Page, random_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "letters").symlink_to(random_model / "letters")
+    with serving(page.browser, tmp_path) as half:
+        half.show("digits")
+        assert half.status.startswith("The model could not be loaded: ")
+        half.show("letters")
+        assert half.status.startswith("Ready.")
+        assert all("404" in line for line in half.console())
+    (tmp_path / "letters").unlink()
     with serving(page.browser, tmp_path) as broken:
         assert broken.status.startswith("The model could not be loaded: ")
         assert broken.draw(LETTERS["L"]) == []
