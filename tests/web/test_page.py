@@ -64,7 +64,7 @@ def test_the_browser_computes_what_keras_computes(
     classifier.load_weights(random_model.with_name(f"{name}.weights.h5"))
     expected = classifier.predict_on_batch(images / np.float32(255))
     assert expected.shape == (config.n_classes, config.n_outputs)
-    assert expected.max() > 1.5 / config.n_outputs  # not all equal
+    assert np.ptp(expected) > 0.01  # not all equal
     np.testing.assert_allclose(computed["rows"], expected, atol=1e-5, rtol=0)
     answers = [[*answer["shares"], answer["none"]] for answer in computed["answers"]]
     np.testing.assert_allclose(answers, CALIBRATION.apply(expected), atol=1e-5, rtol=0)
