@@ -47,38 +47,38 @@ repro: $(VENV)/installed ## Run every stage that is not up to date, show the met
 	@$(MAKE) --no-print-directory metrics
 
 metrics: $(VENV)/installed ## Show the metrics
-	@python -m tools.metrics
+	@python -m tools metrics
 
 experiments: $(VENV)/installed ## Show the experiments of all commits
-	@python -m tools.experiments
+	@python -m tools experiments
 
 report: $(VENV)/installed ## Compare HEAD with BASE, in report.md (BASE=main)
-	python -m tools.report --base $(BASE) --head HEAD --out report.md
+	python -m tools report $(BASE) HEAD report.md
 
 seeds: $(VENV)/installed ## Train HEAD with several seeds, show mean and spread (N=5)
-	python -m tools.seeds $(N)
+	python -m tools seeds $(N)
 
 compare: $(VENV)/installed ## Train BASE and HEAD with the same seeds (BASE=main SEEDS=5)
-	python -m tools.seeds $(SEEDS) --base $(BASE)
+	python -m tools seeds $(SEEDS) $(BASE)
 
 search: $(VENV)/installed-dev ## Search for params of the letters, on validation (N=5)
-	@python -m tools.search $(N)
+	@python -m tools search $(N)
 
 smoke: $(VENV)/installed ## Run the whole pipeline on a few images, in a minute
-	@python -m tools.smoke
+	@python -m tools smoke
 
 cards: $(VENV)/installed ## Write the current figures into the cards and the README
-	@python -m tools.cards
+	@python -m tools cards
 
 workers: $(VENV)/installed ## Train with several processes (STAGE=train_mnist WORKERS=2)
-	@python -m tools.workers $(WORKERS) $(STAGE) $(OPTIONS)
+	@python -m tools workers $(WORKERS) $(STAGE) $(OPTIONS)
 
 serve: $(VENV)/installed $(TENSORFLOW_JS) ## Serve the page that people draw on (PORT=8000)
 	@dvc repro export_web
-	@python -m tools.serve --port $(PORT)
+	@python -m tools serve $(PORT)
 
 release: repro $(TENSORFLOW_JS) ## Build the files that others use without training, in release/
-	@python -m tools.release
+	@python -m tools release
 
 test: $(VENV)/installed-dev $(if $(shell command -v npm),$(TENSORFLOW_JS)) ## Run the tests, offline, on small data (OPTIONS=--cov)
 	python -m pytest $(OPTIONS)
@@ -106,7 +106,7 @@ chaos: $(VENV)/installed-dev ## Kill stages and DVC, compare the results (MOMENT
 bench: $(VENV)/installed-dev ## Measure docs/performance.md again (OPTIONS=--quick)
 	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
 		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
-	python -m tools.bench benchmark.json
+	python -m tools bench benchmark.json
 
 lint: $(VENV)/installed-dev ## Check style, types, imports, dependencies and workflows
 	ruff check .
@@ -123,10 +123,10 @@ format: $(VENV)/installed-dev ## Format the code
 	ruff format .
 
 verify: $(VENV)/installed ## Compare HEAD with a fresh clone, reproduced (SKIP=STAGE)
-	python -m tools.verify $(SKIP)
+	python -m tools verify $(SKIP)
 
 verify-here: $(VENV)/installed ## After make repro: evaluate again, compare with HEAD (SKIP=STAGE)
-	python -m tools.verify --here $(SKIP)
+	python -m tools verify --here $(SKIP)
 
 lock: $(VENV)/installed-dev ## Upgrade the lock files within the ranges of pyproject.toml
 	$(COMPILE) --upgrade --group build -o requirements.txt
@@ -140,7 +140,7 @@ audit: $(VENV)/installed-dev ## Look for known vulnerabilities in the lock files
 	cd web && npm audit --package-lock-only
 
 notice: $(VENV)/installed-dev ## Write the licences of the locked packages to NOTICE
-	python -m tools.notice
+	python -m tools notice
 
 install: $(VENV)/installed-dev ## Install everything that development needs
 

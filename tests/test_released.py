@@ -26,7 +26,7 @@ from tests.pages import read_blocks
 from tests.prediction.test_cli import draw
 from tests.test_export import PHOTOS, save
 from tests.test_pipeline import Repository
-from tools.release import build
+from tools.release import main as build
 from tools.serve import page_files
 
 WEIGHTS, URL = "letters.weights.h5", "https://your.host/v1.0.0/"

@@ -1,7 +1,7 @@
 """Markdown tables, and pages whose figures stay up to date."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -11,15 +11,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def rewrite(page: str, figures: Mapping[str, Callable[[], str]]) -> str:
-    """Replaces everything between <!-- NAME --> and <!-- /NAME --> by the figure of that name.
+def rewrite(page: str, figure: Callable[..., str]) -> str:
+    """Replaces what is between <!-- NAME WORD... --> and <!-- /NAME --> by figure(NAME, WORD...).
 
-    A figure of several lines gets an empty line before and after it. An unknown name is a KeyError.
+    A figure of several lines gets an empty line before and after it.
     """
 
     def fill(found: re.Match[str]) -> str:
-        figure = figures[found[1]]()
-        space = "\n\n" if "\n" in figure else ""
-        return f"<!-- {found[1]} -->{space}{figure}{space}<!-- /{found[1]} -->"
+        text = figure(*found[1].split())
+        space = "\n\n" if "\n" in text else ""
+        return f"<!-- {found[1]} -->{space}{text}{space}<!-- /{found[2]} -->"
 
-    return re.sub(r"<!-- ([\w-]+) -->.*?<!-- /\1 -->", fill, page, flags=re.DOTALL)
+    return re.sub(r"<!-- (([\w-]+)[^>]*?) -->.*?<!-- /\2 -->", fill, page, flags=re.DOTALL)

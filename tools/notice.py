@@ -5,9 +5,10 @@ installed because it is for another system, keeps its line in NOTICE.
 """
 
 import re
-import sys
 from importlib import metadata
 from pathlib import Path
+
+from letterpress.core.errors import PipelineError
 
 NOTICE, LOCK = Path("NOTICE"), Path("requirements.txt")
 
@@ -20,6 +21,7 @@ def read_licence(package: str) -> str:
     classifiers = [
         line.rpartition(" :: ")[2]
         for line in stated.get_all("Classifier") or []
+        # "OSI Approved" alone names no licence.
         if line.startswith("License ::") and not line.endswith("OSI Approved")
     ]
     return expression or short or " OR ".join(classifiers)
@@ -42,7 +44,7 @@ def find_licences(lock: Path, known: dict[str, str]) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = known.get(name, "")
         if not found[name]:
-            sys.exit(f"error: {NOTICE}: {name} states no licence. Write its line by hand")
+            raise PipelineError(f"{NOTICE}: {name} states no licence. Write its line by hand")
     return found
 
 
@@ -50,7 +52,3 @@ def main() -> None:
     head, known = split_notice(NOTICE.read_text(encoding="utf-8"))
     lines = [f"  {name}: {terms}\n" for name, terms in find_licences(LOCK, known).items()]
     NOTICE.write_text(head + "".join(lines), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

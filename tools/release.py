@@ -10,14 +10,13 @@ import zipfile
 from pathlib import Path
 
 from letterpress.core.config import STANDARD
-from letterpress.core.errors import run
 from letterpress.core.files import replacing
 from letterpress.loading import list_pipelines, load
 from letterpress.released import SUMS, WEIGHTS
 from tools.serve import page_files
 
 
-def build(target: Path = Path("release")) -> None:
+def main(target: Path = Path("release")) -> None:
     """Writes the release of the project in the current folder.
 
     Pipelines with an architecture of their own are left out: `predict --weights` runs no code.
@@ -49,7 +48,3 @@ def build(target: Path = Path("release")) -> None:
         for classifier in released:
             load(classifier.name, weights=folder / f"{classifier.name}{WEIGHTS}")  # as users will
     print(f"{target}: {', '.join(file.name for file in files)}, {SUMS}")
-
-
-if __name__ == "__main__":
-    run(build, alone=False)

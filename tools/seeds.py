@@ -1,29 +1,24 @@
 """Trains with several seeds: a better recipe is better than luck with one seed.
 
-python -m tools.seeds 5                the accuracies of HEAD, also in docs/seeds.md
-python -m tools.seeds 5 --base main    the differences between main and HEAD, paired by seed
+python -m tools seeds 5         the accuracies of HEAD, also in docs/seeds.md
+python -m tools seeds 5 main    the differences between main and HEAD, paired by seed
 
 Each training is a DVC experiment, seed-1 and so on, in a clone that shares this repository's cache.
 Experiments stay, so no commit is trained twice with a seed; `make experiments` lists them.
 """
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Annotated
 
-from letterpress.core.errors import PipelineError
+from annotated_types import Ge
+
+from letterpress.jobs.processes import n_cores
 from letterpress.transfer.curve import mean_interval
 from tools import markdown
-from tools.report.revision import git
-from tools.verify import clone
+from tools.repository import find_commit, find_head, read_values, run_experiment
 
 NAMES = {
     "digits, validation": ("mnist", "accuracy_validation"),
@@ -35,100 +30,56 @@ NAMES = {
 """The accuracies, and the folder and key of each. An accuracy that a recipe lacks is left out."""
 PAGE = Path("docs/seeds.md")
 
-Accuracies = dict[str, float]  # of one training, 0..1, by name
+Accuracies = dict[str, list[float]]  # by name; of each training, in percent
 
 
-def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, object]]) -> str:
-    """Runs the stage evaluate and all that it needs with the params that `choose` returns.
-
-    An experiment of that name and commit is not run again.
-
-    Returns:
-        The experiment's git reference.
-    """
-    experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
-    if not git("for-each-ref", experiment):
-        changes = [f"--set-param={key}={value}" for key, value in choose().items()]
-        with tempfile.TemporaryDirectory(prefix=f"letterpress-{name}-") as folder:
-            clone(folder, commit)
-            for command in (
-                ["dvc", "exp", "run", "--name", name, *changes, "evaluate"],
-                ["dvc", "exp", "push", "--quiet", "--no-cache", "origin", name],
-            ):
-                subprocess.run(command, cwd=folder, check=True)
-    return experiment
+def train(commit: str, seeds: range) -> Accuracies:
+    """Trains with each seed, several at once. What was trained before is only read."""
+    n_jobs = max(1, n_cores() // 2)  # a training keeps two cores busy
+    with ThreadPoolExecutor(n_jobs) as pool:
+        trainings = list(pool.map(partial(train_once, commit), seeds))
+    names = [name for name in NAMES if name in trainings[0]]
+    return {name: [100 * training[name] for training in trainings] for name in names}
 
 
-def train(commit: str, seed: int) -> Accuracies:
-    """Trains with another seed, or reads the results if that was done before."""
+def train_once(commit: str, seed: int) -> dict[str, float]:
+    """Trains with another seed. Returns the accuracies, 0..1, by name."""
     experiment = run_experiment(commit, f"seed-{seed}", lambda: {"seed": seed})
-    metrics = {
-        pipeline: json.loads(git("show", f"{experiment}:data/{pipeline}/metrics.json"))
-        for pipeline, _ in NAMES.values()
-    }
-    return {name: metrics[p][key] for name, (p, key) in NAMES.items() if key in metrics[p]}
+    found = {p: read_values(experiment, f"data/{p}/metrics.json") for p, _ in NAMES.values()}
+    return {name: found[p][key] for name, (p, key) in NAMES.items() if key in found[p]}
 
 
-def summary(trainings: Sequence[Accuracies]) -> str:
+def summary(head: Accuracies) -> str:
     """Returns the mean, the standard deviation and the interval of the mean as a table."""
     rows = []
-    for name in trainings[0]:
-        values = [100 * training[name] for training in trainings]
+    for name, values in head.items():
         _, low, high = mean_interval(values)
-        spread = f"{stdev(values):.2f}"
-        rows.append((name, f"{mean(values):.2f} %", spread, f"{low:.2f} to {high:.2f} %"))
+        interval = f"{low:.2f} to {high:.2f} %"
+        rows.append((name, f"{mean(values):.2f} %", f"{stdev(values):.2f}", interval))
     header = ("accuracy", "mean", "standard deviation", "95 % interval of the mean")
     return markdown.table(header, rows)
 
 
-def comparison(base: Sequence[Accuracies], head: Sequence[Accuracies]) -> str:
+def comparison(base: Accuracies, head: Accuracies) -> str:
     """Returns the mean difference by seed, in points, and its interval (Student's t) as a table."""
     rows = []
-    for name in [name for name in base[0] if name in head[0]]:
-        before, after = ([100 * training[name] for training in side] for side in (base, head))
-        change, low, high = mean_interval([b - a for a, b in zip(before, after, strict=True)])
+    for name in [name for name in base if name in head]:
+        pairs = zip(base[name], head[name], strict=True)
+        change, low, high = mean_interval([after - before for before, after in pairs])
         verdict = "**better**" if low > 0 else "**worse**" if high < 0 else "within seed noise"
-        means = f"{mean(before):.2f} %", f"{mean(after):.2f} %"
+        means = [f"{mean(side[name]):.2f} %" for side in (base, head)]
         rows.append((name, *means, f"{change:+.2f}", f"{low:+.2f} to {high:+.2f}", verdict))
     header = ("accuracy", "base", "head", "difference", "95 % interval", "verdict")
     return markdown.table(header, rows)
 
 
-def compare(n_seeds: int, names: Sequence[str]) -> str:
-    """Trains one commit or two with each seed, and returns the table of the results."""
-    if n_seeds < 2:
-        raise PipelineError(f"seeds: at least 2 (got {n_seeds}). Try make seeds N=5")
-    if git("status", "--porcelain", "--untracked-files=no"):
-        raise PipelineError("workspace: uncommitted changes. Commit them")
-    commits = [
-        git("rev-parse", "--verify", f"{name}^{{commit}}").decode().strip() for name in names
-    ]
-    n_jobs = max(1, (os.cpu_count() or 1) // 2)  # a training keeps two cores busy
-    with ThreadPoolExecutor(n_jobs) as pool:
-        sides = [
-            list(pool.map(partial(train, commit), range(1, n_seeds + 1))) for commit in commits
-        ]
-    return summary(*sides) if len(sides) == 1 else comparison(*sides)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Trains with several seeds.")
-    parser.add_argument("n_seeds", type=int, help="the number of seeds, at least 2")
-    parser.add_argument("--base", help="the commit to compare HEAD with")
-    arguments = parser.parse_args()
-    try:
-        names = [name for name in (arguments.base, "HEAD") if name]
-        table = compare(arguments.n_seeds, names)
-    except (PipelineError, subprocess.CalledProcessError) as error:
-        sys.exit(f"error: {error}")
-    what = f"Trained with seeds 1 to {arguments.n_seeds}:"
-    if arguments.base:
-        what = f"Two recipes, {' and '.join(names)}, each trained with the same {arguments.n_seeds} seeds:"
-    print(f"\n{what}\n\n{table}")
-    if not arguments.base:
-        page = markdown.rewrite(PAGE.read_text("utf-8"), {"seeds": lambda: f"{what}\n\n{table}"})
-        PAGE.write_text(page, "utf-8")
-
-
-if __name__ == "__main__":
-    main()
+def main(n_seeds: Annotated[int, Ge(2)], base: str | None = None) -> None:
+    commits = [find_commit(base), find_head()] if base else [find_head()]
+    sides = [train(commit, range(1, n_seeds + 1)) for commit in commits]
+    if base:
+        what = f"Two recipes, {base} and HEAD, each trained with the same {n_seeds} seeds:"
+        print(f"\n{what}\n\n{comparison(*sides)}")
+        return
+    text = f"Trained with seeds 1 to {n_seeds}:\n\n{summary(*sides)}"
+    print(f"\n{text}")
+    PAGE.write_text(markdown.rewrite(PAGE.read_text("utf-8"), lambda _: text), "utf-8")

@@ -3,15 +3,18 @@
 The page's policy forbids loading from or sending to other hosts.
 """
 
-import argparse
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlsplit
+
+from annotated_types import Interval
+
+from letterpress.core.errors import PipelineError
 
 HOST = "127.0.0.1"
 HOST_NAMES = {HOST, "localhost"}
@@ -22,6 +25,12 @@ POLICY = (
     "base-uri 'none'; form-action 'none'"
 )
 """The page has this policy too, for other servers; `frame-ancestors` works only in a header."""
+HEADERS = {
+    "Content-Security-Policy": f"{POLICY}; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 LIBRARIES = ("core", "backend-cpu", "layers")  # of TensorFlow.js
 PIPELINES = ("letters", "digits")  # the tabs of the page
 
@@ -31,12 +40,9 @@ def page_files(web: Path, model: Path) -> dict[str, Path]:
 
     Links in `web` are left out: they may lead anywhere.
     """
-    files = {
-        f"/{path.name}": path
-        for suffix in ("css", "html", "js", "svg")
-        for path in web.glob(f"*.{suffix}")
-        if not path.is_symlink()
-    }
+    suffixes = {".css", ".html", ".js", ".svg"}
+    found = (path for path in web.iterdir() if path.suffix in suffixes and not path.is_symlink())
+    files = {f"/{path.name}": path for path in found}
     files["/"] = files["/index.html"]
     files |= {
         f"/model/{name}/{file}": model / name / file
@@ -55,7 +61,7 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
     class Handler(SimpleHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         timeout = PATIENCE
-        extensions_map = {
+        extensions_map = {  # the system's own table may name other types, which nosniff refuses
             ".bin": "application/octet-stream",
             ".css": "text/css; charset=utf-8",
             ".html": "text/html; charset=utf-8",
@@ -80,41 +86,25 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
             return str(files.get(urlsplit(path).path, ""))  # "" is no file: 404
 
         def end_headers(self) -> None:
-            self.send_header("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header("Cache-Control", "no-store")
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
             super().end_headers()
 
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            pass  # only errors are logged
-
-        def log_error(self, format: str, *arguments: Any) -> None:
-            if not isinstance(arguments[0], TimeoutError):  # browsers keep connections open
-                super().log_error(format, *arguments)
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass  # the browser shows what is missing
 
     return ThreadingHTTPServer((HOST, port), Handler)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Serves the page in web/ on this machine.")
-    parser.add_argument("--port", type=int, default=8000, help="default: %(default)s; 0: any")
-    port = parser.parse_args().port
+def main(port: Annotated[int, Interval(ge=0, le=65535)]) -> None:
     files = page_files(Path("web"), Path("data/web/model"))
-    missing = [str(path) for path in files.values() if not path.is_file()]
-    if missing:
-        sys.exit(f"error: {missing[0]}: no such file. Run `make serve`, which creates it")
+    if missing := [path for path in files.values() if not path.is_file()]:
+        raise PipelineError(f"{missing[0]}: no such file. Run `make serve`, which creates it")
     try:
         server = make_server(files, port)
-    except OverflowError:
-        sys.exit(f"error: PORT: expected 0 to 65535 (got {port}). Try make serve PORT=8000")
     except OSError as error:
-        other = f"make serve PORT={port + 1 if 1024 <= port < 65535 else 8000}"
-        sys.exit(f"error: port {port}: cannot listen ({error}). Try {other}")
+        reason = f"port {port}: cannot listen ({error})"
+        raise PipelineError(f"{reason}. Try make serve PORT=0, which takes a free one") from error
     print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()
-
-
-if __name__ == "__main__":
-    main()

@@ -1,22 +1,21 @@
 """Runs stages again and compares what they make with the committed results.
 
-python -m tools.verify transfer_curve     # every stage but this one, in a fresh clone of HEAD
-python -m tools.verify --here             # after `dvc repro`: what is computed from the weights
+python -m tools verify transfer_curve     # every stage but this one, in a fresh clone of HEAD
+python -m tools verify --here             # after `dvc repro`: what is computed from the weights
 
 Data must have the same bytes on every machine. Weights may differ slightly on another processor or
 number of threads. If the weights are the same, so must be everything computed from them. Otherwise
 the metrics must be close, and no predictions significantly better or worse than the committed ones.
 """
 
-import argparse
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 from letterpress.core.errors import PipelineError
-from tools.report.revision import Revision, changes, read_folder, read_revision
-from tools.report.sections import SIGNIFICANT, compare_predictions
+from tools.report import SIGNIFICANT, compare_predictions
+from tools.repository import clone
+from tools.revision import Revision, changes, read_folder, read_revision
 
 COMPUTED = ("evaluate", "measure_conditions", "transfer_curve", "export_web")
 """The stages that compute results from trained weights, in their order."""
@@ -29,10 +28,11 @@ GAIN_TOLERANCE = 0.1  # the same for the transfer gain, the mean of a few short 
 def compare(committed: Revision, made: Revision) -> list[str]:
     """Prints one line per stage and per metric that differs. Returns the reasons to fail."""
     failures = []
-    same_weights = _outs(committed, "weights.h5") == _outs(made, "weights.h5")
+    sides = [side.hashes.items() for side in (committed, made)]
+    before, after = ({one for one in side if one[0].endswith("weights.h5")} for side in sides)
+    same_weights = before == after  # then even rounding must be the same
     for stage in sorted(committed.stages.keys() | made.stages.keys()):
-        before, after = (_outs(side, "", stage) for side in (committed, made))
-        changed = ", ".join(path for path, _, _ in changes(before, after))
+        changed = ", ".join(one[0] for one in changes(_outs(committed, stage), _outs(made, stage)))
         print(f"{stage:30} {f'differs: {changed}' if changed else 'identical'}")
         if changed and not stage.startswith(TRAINED):
             failures.append(f"{stage}: data differs from the committed dvc.lock")
@@ -49,63 +49,35 @@ def compare(committed: Revision, made: Revision) -> list[str]:
     return failures
 
 
-def _outs(revision: Revision, suffix: str, stage: str = "") -> dict[str, str]:
-    """Returns the hashes of the outputs of one stage or of all, whose paths end so."""
-    stages = [revision.stages.get(stage, {})] if stage else revision.stages.values()
-    outs = [out for one in stages for out in one.get("outs", [])]
-    return {out["path"]: out["md5"] for out in outs if out["path"].endswith(suffix)}
+def _outs(revision: Revision, stage: str) -> dict[str, str]:
+    """Returns the hashes of a stage's outputs by path."""
+    return {out["path"]: out["md5"] for out in revision.stages.get(stage, {}).get("outs", [])}
 
 
-def clone(folder: str, commit: str = "HEAD") -> None:
-    """Clones the repository here. The clone shares its cache, to save disk space."""
-    cache = str(Path(".dvc/cache").resolve())
-    for command in (
-        ["git", "clone", "--quiet", "--no-checkout", ".", folder],
-        ["git", "-C", folder, "checkout", "--quiet", "--detach", commit],
-        ["dvc", "--cd", folder, "cache", "dir", "--quiet", "--local", cache],
-    ):
-        subprocess.run(command, check=True)
+def reproduce(root: Path, stages: list[str]) -> Revision:
+    """Runs stages even if their outputs are in the cache. Returns what they make."""
+    if subprocess.run(["dvc", "repro", "--force", *stages], cwd=root, check=False).returncode:
+        raise PipelineError("dvc repro failed. Read the lines above")
+    return read_folder(root)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Compares HEAD with what its stages make.")
-    parser.add_argument("skip", nargs="*", metavar="STAGE", help="a stage that is not run again")
-    about = "run what is computed from the weights, in this workspace and not in a clone"
-    parser.add_argument("--here", action="store_true", help=about)
-    arguments = parser.parse_args()
-    try:
-        committed = read_revision("HEAD")
-        if unknown := {*arguments.skip} - committed.stages.keys():
-            sys.exit(f"error: {min(unknown)}: no such stage. See `dvc stage list`")
-        with tempfile.TemporaryDirectory() as folder:
-            root = Path() if arguments.here else Path(folder)
-            if not arguments.here:
-                clone(folder)
-            made = reproduce(root, committed, arguments.here, arguments.skip)
-            failures = compare(committed, made)
-    except PipelineError as error:
-        sys.exit(f"error: {error}")
-    if failures:
-        remedy = "Run `dvc repro --force` and commit what it changes"
-        sys.exit(f"error: HEAD is not what its stages make: {'; '.join(failures)}. {remedy}")
-    print("Verified.")
-
-
-def reproduce(root: Path, committed: Revision, here: bool, skip: list[str]) -> Revision:
-    """Runs stages even if their outputs are in the cache. Removes skipped ones from `committed`."""
-    skipped = {stage: committed.stages.pop(stage)["cmd"] for stage in skip}
-    stages = [stage for stage in COMPUTED if stage in committed.stages]
-    what = ["--single-item", *stages] if here else committed.stages
-    command = ["dvc", "repro", "--force", *what]
-    if subprocess.run(command, cwd=root, check=False).returncode:
-        sys.exit("error: dvc repro failed. Read the lines above")
+def main(*skip: str, here: bool = False) -> None:
+    committed = read_revision("HEAD")
+    if unknown := {*skip} - committed.stages.keys():
+        raise PipelineError(f"{min(unknown)}: no such stage. See `dvc stage list`")
+    commands = {stage: committed.stages.pop(stage)["cmd"] for stage in skip}
+    with tempfile.TemporaryDirectory() as folder:
+        if here:
+            stages = [stage for stage in COMPUTED if stage in committed.stages]
+            made = reproduce(Path(), ["--single-item", *stages])
+        else:
+            clone(folder)
+            made = reproduce(Path(folder), [*committed.stages])
     print("\nHEAD, reproduced, compared with the committed results:")
-    made = read_folder(root)
-    for stage, command_line in skipped.items():
+    for stage, command in commands.items():
         del made.stages[stage]
-        print(f"{stage:30} skipped: {command_line}")
-    return made
-
-
-if __name__ == "__main__":
-    main()
+        print(f"{stage:30} skipped: {command}")
+    if failures := compare(committed, made):
+        remedy = "Run `dvc repro --force` and commit what it changes"
+        raise PipelineError(f"HEAD is not what its stages make: {'; '.join(failures)}. {remedy}")
+    print("Verified.")

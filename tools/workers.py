@@ -5,7 +5,6 @@ If one worker fails, the others are stopped. TensorFlow's servers listen on all 
 TF_CONFIG says, and ask for no password: the workers therefore run in a network of their own.
 """
 
-import argparse
 import json
 import os
 import signal
@@ -16,6 +15,12 @@ import sys
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Annotated
+
+from annotated_types import Ge
+
+from letterpress.core.errors import PipelineError
+from letterpress.jobs.processes import n_cores
 
 if sys.platform == "linux":
     import fcntl
@@ -29,15 +34,15 @@ def own_network() -> list[str]:
     """Returns the command that starts a program in a new network namespace.
 
     Raises:
-        SystemExit: the system has or permits none.
+        PipelineError: the system has or permits none.
     """
     for options in ("--net", "--user --map-root-user --net"):  # by root, by others
         command = ["unshare", *options.split()]
         with suppress(FileNotFoundError, subprocess.CalledProcessError):
             subprocess.run([*command, "true"], check=True, stderr=subprocess.DEVNULL)
             return command
-    sys.exit(
-        "error: workers: `unshare --user --net` is not permitted here, so other machines could read "
+    raise PipelineError(
+        "workers: `unshare --user --net` is not permitted here, so other machines could read "
         "and write your files through TensorFlow's servers. Add --listen-on-network if you trust "
         "all machines that reach this one"
     )
@@ -52,19 +57,18 @@ def start_loopback() -> None:
 
 def find_addresses(n: int) -> list[str]:
     """Returns `n` free addresses of this machine for TF_CONFIG."""
-    with ExitStack() as stack:
+    with ExitStack() as stack:  # all are open at once, so no two are the same
         sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(n)]
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
 def start_worker(index: int, addresses: list[str], command: list[str]) -> subprocess.Popen[bytes]:
     """Starts one of several workers, with its share of the cores. Only the chief prints results."""
-    n_cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores // len(addresses)))}
+    threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores() // len(addresses)))}
     return subprocess.Popen(
         command,
-        env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster, allow_nan=False)},
+        env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster)},
         stdout=subprocess.DEVNULL if index else None,
         start_new_session=True,  # a signal to the group stops dvc and its children
     )
@@ -73,19 +77,12 @@ def start_worker(index: int, addresses: list[str], command: list[str]) -> subpro
 def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
     """Waits for all workers, or until PATIENCE after a failure. Returns the failures."""
     deadline = float("inf")
-    while time.monotonic() < deadline:
-        codes = [worker.poll() for worker in workers]
-        if any(codes) and deadline == float("inf"):
-            deadline = time.monotonic() + PATIENCE
-        if None not in codes:
-            break
+    while None in [worker.poll() for worker in workers] and time.monotonic() < deadline:
+        if any(worker.returncode for worker in workers):
+            deadline = min(deadline, time.monotonic() + PATIENCE)
         time.sleep(0.1)
-    return [
-        f"worker {index}: "
-        + (f"exit code {code}" if code > 0 else f"killed by {signal.Signals(-code).name}")
-        for index, code in enumerate(codes)
-        if code
-    ]
+    codes = [worker.returncode for worker in workers]
+    return [f"worker {index}: exit code {code}" for index, code in enumerate(codes) if code]
 
 
 def _stop(worker: subprocess.Popen[bytes]) -> None:
@@ -94,39 +91,28 @@ def _stop(worker: subprocess.Popen[bytes]) -> None:
     worker.wait()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Runs a stage as several workers on this machine.")
-    parser.add_argument("workers", type=int, help="how many, the chief included")
-    parser.add_argument("stage", help="a stage of dvc.yaml that trains")
-    parser.add_argument("--listen-on-network", action="store_true", help="allow other machines in")
-    parser.add_argument("--own-network", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.workers < 1:
-        sys.exit(
-            f"error: WORKERS: at least 1 (got {arguments.workers}). Try make workers WORKERS=2"
-        )
-    if not Path("stages", f"{arguments.stage}.py").is_file():
-        sys.exit(f"error: STAGE: no such stage (got {arguments.stage}). Try STAGE=train_mnist")
-    if arguments.own_network:
+def main(
+    n_workers: Annotated[int, Ge(1)],
+    stage: str,
+    listen_on_network: bool = False,
+    own_network_started: bool = False,
+) -> None:
+    """Trains. It starts itself again in a network of its own, unless it may listen on all."""
+    if not Path("stages", f"{stage}.py").is_file():
+        raise PipelineError(f"STAGE: no such stage (got {stage}). Try STAGE=train_mnist")
+    if own_network_started:
         start_loopback()
-    elif not arguments.listen_on_network:
-        again = sys.executable, "-m", "tools.workers", "--own-network", *sys.argv[1:]
+    elif not listen_on_network:
+        again = sys.executable, "-m", "tools", *sys.argv[1:], "--own-network-started"
         os.execvp("unshare", [*own_network(), *again])
-    chief = ["dvc", "repro", "--single-item", "--force", arguments.stage]
-    other = ["python", "-m", f"stages.{arguments.stage}"]
-    addresses = find_addresses(arguments.workers)
-    try:
-        with ExitStack() as stack:
-            workers = []
-            for index in range(arguments.workers):
-                workers.append(start_worker(index, addresses, other if index else chief))
-                stack.callback(_stop, workers[-1])
-            failures = wait(workers)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    chief = ["dvc", "repro", "--single-item", "--force", stage]
+    other = ["python", "-m", f"stages.{stage}"]
+    addresses = find_addresses(n_workers)
+    with ExitStack() as stack:
+        workers = []
+        for index in range(n_workers):
+            workers.append(start_worker(index, addresses, other if index else chief))
+            stack.callback(_stop, workers[-1])
+        failures = wait(workers)
     if failures:
-        sys.exit(f"error: {'; '.join(failures)}")
-
-
-if __name__ == "__main__":
-    main()
+        raise PipelineError("; ".join(failures))

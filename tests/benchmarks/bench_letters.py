@@ -14,7 +14,7 @@ from PIL import Image
 from letterpress.ascii_letter import pen, typefaces
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import draw_tarballs
-from tests.benchmarks.conftest import Measuring
+from tests.benchmarks.conftest import Measuring, rounded
 from tests.benchmarks.networks import seconds_of
 from tests.conftest import ROOT
 
@@ -71,4 +71,11 @@ def test_growth(measuring: Measuring, tmp_path: Path, quick: bool, request: Any)
             done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
             cost = json.loads(done.stdout.splitlines()[-1])
-            measuring.row("growth", step=step, letters=n, **cost)
+            cells = {
+                "step": step,
+                "letters": f"{n:,}",
+                "µs per letter": rounded(cost["microseconds"]),
+                "peak MB": str(cost["megabytes"]),
+                "MB before the first letter": str(cost["megabytes_at_start"]),
+            }
+            measuring.row("growth", f"{step} {n}", cells)

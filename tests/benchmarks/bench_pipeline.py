@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import yaml
 
-from tests.benchmarks.conftest import Measuring
+from tests.benchmarks.conftest import Measuring, rounded
 from tests.benchmarks.networks import seconds_of
 from tests.conftest import ROOT, Params, copy_project, write_params
 
@@ -104,8 +104,9 @@ def test_pipeline(measuring: Measuring, tmp_path: Path, quick: bool) -> None:
     seconds = ours.seconds("-m", "dvc", "repro", *stages)
     curve = ours.seconds("-m", "dvc", "repro", "transfer_curve")
     what = "`dvc repro` of everything after the fetch"
-    measuring.value(what, seconds + curve, unit="s", goals=(420, 240))
-    measuring.value("of it `transfer_curve`", curve, unit="s", goals=(200, 100))
+    shown = f"{rounded(seconds + curve)} s"
+    measuring.value(what, seconds + curve, shown, goals=(420, 240))
+    measuring.value("of it `transfer_curve`", curve, f"{rounded(curve)} s", goals=(200, 100))
     shutil.copytree(ours.folder / "data", bare.folder / "data", dirs_exist_ok=True)
     git(ours.folder, "add", "--all")
     git(ours.folder, "commit", "--quiet", "-m", "Make everything")

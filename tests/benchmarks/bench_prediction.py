@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from letterpress import load
-from tests.benchmarks.conftest import Measuring
+from tests.benchmarks.conftest import Measuring, rounded
 from tests.benchmarks.networks import seconds_of
 from tests.conftest import ROOT
 
@@ -47,7 +47,8 @@ def test_picture(
     letters = load("letters", ROOT)
     assert letters.predict(path).guesses[0].name == "r"
     seconds = statistics.median(seconds_of(lambda: letters.predict(path)) for _ in range(20))
-    measuring.value(f"{what} predicted, model loaded", 1000 * seconds, unit="ms", goals=goals)
+    shown = f"{rounded(1000 * seconds)} ms"
+    measuring.value(f"{what} predicted, model loaded", 1000 * seconds, shown, goals)
 
 
 def test_cold_start(measuring: Measuring, tmp_path: Path) -> None:
@@ -60,4 +61,5 @@ def test_cold_start(measuring: Measuring, tmp_path: Path) -> None:
 
     predict()
     seconds = statistics.median(seconds_of(predict) for _ in range(5))
-    measuring.value("`letterpress predict letters FILE`, cold", seconds, unit="s", goals=(1, 0.5))
+    what = "`letterpress predict letters FILE`, cold"
+    measuring.value(what, seconds, f"{rounded(seconds)} s", goals=(1, 0.5))

@@ -57,4 +57,4 @@ def test_step(
     rounds = [{name: part() for name, part in parts.items()} for _ in range(n_rounds)]
     for name in parts:
         seconds = statistics.median(measured[name] for measured in rounds)
-        measuring.row("step", what=name, milliseconds=1000 * seconds)
+        measuring.row("step", name, {"what": name, "ms": f"{1000 * seconds:.2f}"})

@@ -73,7 +73,7 @@ def test_accuracy_after_one_epoch(
     test = classify_split(classifier, config, RECORDS / "test")
     accuracy = float((test.probabilities.argmax(axis=1) == test.labels).mean())
     what = "MNIST test accuracy after one epoch"
-    measuring.value(what, accuracy, unit="", goals=(0.988, 0.991))
+    measuring.value(what, accuracy, f"{accuracy:.4f}", goals=(0.988, 0.991))
 
 
 def test_loader(measuring: Measuring, mnist_config: MnistConfig, ours: Measured) -> None:

@@ -63,23 +63,31 @@ def records(config: MnistConfig, tmp_path: Path) -> Path:
     return folder.parent
 
 
+def rounded(value: float) -> str:
+    """Formats a number with three significant digits."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 class Measuring:
     """Measures, and adds rows to the tables of `tools/bench.py`."""
 
-    def __init__(self, rows: list[dict[str, Any]], quick: bool) -> None:
+    def __init__(self, rows: list[tuple[str, str, dict[str, str]]], quick: bool) -> None:
         self.rows = rows
         self.quick = quick
 
-    def row(self, table: str, **columns: object) -> None:
-        """Adds a row to a table."""
-        self.rows.append({"table": table, **columns, "quick": self.quick})
+    def row(self, table: str, what: str, cells: dict[str, str]) -> None:
+        """Adds the cells of a row, by heading, to a table. `what` tells the row from the others."""
+        self.rows.append((table, what, cells | {"run": "quick" if self.quick else "full"}))
 
     def value(
-        self, what: str, result: float, *, unit: str, goals: tuple[float, float], **columns: float
+        self, what: str, result: float, shown: str, goals: tuple[float, float], medians: str = ""
     ) -> None:
         """Adds a row to the table of ratios; `goals` are its floor and its aim."""
-        columns |= {"floor": goals[0], "aim": goals[1]}
-        self.row("ratios", what=what, result=result, unit=unit, **columns)
+        sign = -1 if goals[1] < goals[0] else 1  # less may be better
+        names = {"aim": goals[1], "floor": goals[0]}
+        reached = [name for name, goal in names.items() if sign * result >= sign * goal] or ["-"]
+        cells = {"what": what, "result": shown, "floor": f"{goals[0]:g}", "aim": f"{goals[1]:g}"}
+        self.row("ratios", what, cells | {"reached": reached[0], "medians": medians})
 
     def ratio(
         self,
@@ -100,8 +108,8 @@ class Measuring:
                 seconds = measured()
                 values.append(work / seconds if unit.endswith("/s") else seconds)
         result = statistics.median(a / b for a, b in zip(own, others, strict=True))
-        medians = {"ours": statistics.median(own), "peer": statistics.median(others)}
-        self.value(what, result, unit=unit, goals=goals, **medians)
+        medians = " / ".join(rounded(statistics.median(values)) for values in (own, others))
+        self.value(what, result, rounded(result), goals, f"{medians} {unit}")
 
 
 @pytest.fixture

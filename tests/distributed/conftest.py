@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from letterpress.core.errors import PipelineError
 from tests.conftest import ROOT
 from tools.workers import own_network
 
@@ -76,7 +77,7 @@ def network() -> Iterator[list[str]]:
     """The start of a command that runs in a network of these tests, which has no other machine."""
     try:
         command = own_network()
-    except SystemExit as error:
+    except PipelineError as error:
         pytest.skip(str(error))
     program = "from tools.workers import *; start_loopback(); print('up', flush=True); input()"
     program_command = [*command, sys.executable, "-c", program]

@@ -221,7 +221,7 @@ def launched(new_project: Make) -> Launched:
     for arguments in ("init -q", "add .", "-c user.name=a -c user.email=a@b commit -qm a"):
         subprocess.run(["git", *arguments.split()], cwd=folder, check=True)
     environment = ENVIRONMENT | {"PYTHONPATH": str(ROOT)}
-    launcher = [sys.executable, "-m", "tools.workers", "2", "train_mnist"]
+    launcher = [sys.executable, "-m", "tools", "workers", "2", "train_mnist"]
     with psutil.Popen(launcher, cwd=folder, env=environment) as process:
         while process.poll() is None:
             outside |= listening(process)
@@ -244,7 +244,7 @@ def test_without_a_network_of_their_own_workers_are_refused(tmp_path: Path) -> N
     (tmp_path / "unshare").write_text("#!/bin/sh\nexit 1\n")
     (tmp_path / "unshare").chmod(0o755)
     for path in (str(tmp_path), "/nowhere"):
-        launcher = [sys.executable, "-m", "tools.workers", "2", "train_mnist"]
+        launcher = [sys.executable, "-m", "tools", "workers", "2", "train_mnist"]
         options: Any = {"cwd": ROOT, "env": {**os.environ, "PATH": path}, "text": True}
         done = subprocess.run(launcher, check=False, capture_output=True, **options)
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from letterpress.core.errors import PipelineError
 from tests.conftest import ROOT
 from tools.notice import find_licences, split_notice
 
@@ -22,7 +23,7 @@ def test_a_package_for_another_system_keeps_its_line(tmp_path: Path) -> None:
     (tmp_path / "lock").write_text("no-such-package[extra]==1 --hash=sha256:a\n")
     known = {"no-such-package": "MIT"}
     assert find_licences(tmp_path / "lock", known) == known
-    with pytest.raises(SystemExit, match="no-such-package states no licence"):
+    with pytest.raises(PipelineError, match="no-such-package states no licence"):
         find_licences(tmp_path / "lock", {})
 
 

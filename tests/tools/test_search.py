@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, create_trial
 from tests.tools.conftest import GIT, Project
 from tests.tools.test_seeds import log
 from tools import search
-from tools.report.revision import git
+from tools.__main__ import main
+from tools.repository import git
 
 __all__ = ["log"]  # a fixture
 
@@ -26,8 +27,8 @@ SPACE = {
 
 
 def call(monkeypatch: pytest.MonkeyPatch, n: int) -> None:
-    monkeypatch.setattr(sys, "argv", ["search", str(n)])
-    search.main()
+    monkeypatch.setattr(sys, "argv", ["tools", "search", str(n)])
+    main()
 
 
 @pytest.mark.long
@@ -41,7 +42,7 @@ def test_an_interrupted_search_resumes_with_the_same_proposals(
     found = re.findall(r"^search-\d: .*", capfd.readouterr().out, re.MULTILINE)
     assert len(log.read_text("utf-8").splitlines()) == len(found) == len(set(found)) == 3
     assert not git("status", "--porcelain")
-    refs = git("for-each-ref", "--format=%(refname)").decode()
+    refs = git("for-each-ref", "--format=%(refname)")
     git("update-ref", "-d", *re.findall(r"^refs/exps/\S+/search-3$", refs, re.MULTILINE))
     call(monkeypatch, 3)
     printed = capfd.readouterr().out
@@ -91,16 +92,16 @@ def test_an_experiment_that_fails_is_left_out_unless_it_is_the_first(
 
 
 def test_ctrl_c_ends_with_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    project: Project, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupt(_: int) -> None:
+    def interrupt(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "search", interrupt)
+    monkeypatch.setattr(search, "run_experiment", interrupt)
     with pytest.raises(SystemExit) as stopped:
         call(monkeypatch, 3)
     assert stopped.value.code == 130
-    assert capsys.readouterr().err == "interrupted: the same command resumes the search\n"
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_no_test_split_is_looked_at() -> None:

@@ -3,17 +3,17 @@
 import json
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.typefaces import read_families
 from letterpress.transfer.config import TransferConfig
 from tests.conftest import ROOT
 from tests.tools.conftest import Project
 from tools import experiments, metrics, smoke
-from tools.cards import PAGES, figures
+from tools.cards import FIGURES, PAGES, figure
 from tools.markdown import rewrite
 
 SUFFIXES = ("_validation", "", "_unseen")
@@ -31,7 +31,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
     stages = "train: {metrics: [kana/m.json: {cache: false}, not_yet/m.json: {cache: false}]}"
     files = "mnist/m.json, transfer/m.json"
     (tmp_path / "dvc.yaml").write_text(f"stages: {{{stages}}}\nmetrics: [{files}]")
-    lines = metrics.table(tmp_path)
+    lines = metrics.table(tmp_path).splitlines()
     assert {len(line) for line in lines} == {80}
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
         ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
@@ -83,22 +83,26 @@ def test_the_params_of_the_smoke_run_are_valid(tmp_path: Path) -> None:
 
 
 def test_every_figure_is_up_to_date_and_on_a_page() -> None:
-    text = "".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
-    assert set(re.findall(r"<!-- ([\w-]+) -->", text)) == set(figures(ROOT))
-    assert rewrite(text, figures(ROOT)) == text, "run `make cards`"
+    found = set()
+    for page in PAGES:
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert rewrite(text, partial(figure, ROOT)) == text, "run `make cards`"
+        found |= set(re.findall(r"<!-- ([\w-]+).*? -->", text))
+    assert found == FIGURES.keys()
 
 
 def test_rewrite_replaces_what_is_between_markers() -> None:
-    known = {"one": lambda: "1", "table": lambda: "a\nb"}
-    text = "An <!-- one -->old<!-- /one -->\n<!-- table -->\n\nold\n\n<!-- /table -->"
-    new = "An <!-- one -->1<!-- /one -->\n<!-- table -->\n\na\nb\n\n<!-- /table -->"
-    assert rewrite(text, known) == rewrite(new, known) == new
+    def figure(name: str, *words: str) -> str:
+        return {"one": "1", "a-table": "\n".join(words)}[name]
+
+    text = "An <!-- one -->old<!-- /one -->\n<!-- a-table a b -->\n\nold\n\n<!-- /a-table -->"
+    new = "An <!-- one -->1<!-- /one -->\n<!-- a-table a b -->\n\na\nb\n\n<!-- /a-table -->"
+    assert rewrite(text, figure) == rewrite(new, figure) == new
     with pytest.raises(KeyError, match="other"):
-        rewrite("<!-- other --><!-- /other -->", known)
+        rewrite("<!-- other --><!-- /other -->", figure)
 
 
 def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
-    (tmp_path / "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
     folder = tmp_path / "data/ascii_letter"
     folder.mkdir(parents=True)
     values = {"loss": 2.0, "calibration_error": 0.1, "none_sure": 0.02}
@@ -110,19 +114,9 @@ def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
     for split in SUFFIXES:
         path = folder / f"predictions{split}.csv"
         path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\nnone,b\n", encoding="utf-8")
-    found = figures(tmp_path)
-    last = found["letters-results"]().splitlines()[-1]
+    last = figure(tmp_path, "accuracy", "ascii_letter").splitlines()[-1]
     cells = "unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 | 0.1000 | 2.00 %"
     assert last == f"| {cells} |"
-    counts = found["letters-mistakes"]().splitlines()[2:]
-    assert counts == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
-    assert found["i-or-l"]() == "6 of the 6"
-
-
-def test_the_data_card_lists_every_family() -> None:
-    card = (ROOT / "docs/cards/data.md").read_text(encoding="utf-8")
-    for family in read_families():
-        (row,) = [
-            line for line in card.splitlines() if f"| {family.style} | {family.split} |" in line
-        ]
-        assert family.family in row
+    table = figure(tmp_path, "mistakes", "ascii_letter/predictions_unseen.csv")
+    assert table.splitlines()[2:] == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
+    assert figure(tmp_path, "i-or-l") == "6 of the 6"

@@ -11,7 +11,7 @@ import yaml
 from tests.conftest import ROOT
 from tests.test_pipeline import Repository
 from tests.tools.conftest import Project
-from tools.report.revision import Revision, Rows
+from tools.revision import Revision, Rows
 from tools.verify import TRAINED, compare
 
 
@@ -21,7 +21,8 @@ def revision(records: str, weights: str, results: str = "3", **metrics: float) -
         "train_mnist": {"outs": [{"path": "data/weights.h5", "md5": weights}]},
         "evaluate": {"outs": [{"path": "data/predictions.csv", "md5": results}]},
     }
-    return Revision("", {}, stages, {}, {("m.json", key): metrics[key] for key in metrics}, {}, {})
+    hashes = {"data/weights.h5": weights}
+    return Revision("", {}, stages, hashes, {("m.json", k): v for k, v in metrics.items()}, {})
 
 
 def test_data_must_be_equal_and_other_weights_must_be_as_good(
@@ -54,7 +55,7 @@ def test_predictions_within_the_tolerance_must_not_be_significantly_better() -> 
         }
         hashes = {"data/mnist/tfrecords/test": "1"}
         path = "data/mnist/predictions.csv"
-        return Revision("", {}, {}, hashes, {}, {path: rows}, {})
+        return Revision("", {}, {}, hashes, {}, {path: rows})
 
     assert compare(predicted(20), predicted(25)) == []
     (failure,) = compare(predicted(20), predicted(30))
@@ -77,7 +78,7 @@ folder = Path("data/letters")
 def verify() -> subprocess.CompletedProcess[str]:
     """Does what `make verify-here` does, in the current folder, with the tools of this clone."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tools.verify", "--here"]
+    command = [sys.executable, "-m", "tools", "verify", "--here"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -113,10 +114,10 @@ def test_the_comment_is_computed_by_the_base_branch_and_runs_nothing_of_a_fork(
 ) -> None:
     """The step of report-comment.yml, in a clone of main, with the fork's commit in the origin."""
     workflow = yaml.safe_load((ROOT / ".github/workflows/report-comment.yml").read_text("utf-8"))
-    (step,) = [step for step in workflow["jobs"]["report"]["steps"] if "tools.report" in str(step)]
+    (step,) = [step for step in workflow["jobs"]["report"]["steps"] if "tools report" in str(step)]
     stolen = tmp_path / "stolen"
     code = f"open({str(stolen)!r}, 'w')\n"
-    for name in ("dvc.py", "json.py", "sitecustomize.py", "tools/report/__main__.py"):
+    for name in ("dvc.py", "json.py", "sitecustomize.py", "tools/__main__.py"):
         project.write(name, code)
     project.write(".dvc/config", "[hydra]\nenabled = true\nplugins_path = .\n")
     project.write_results(wrong=range(60))
