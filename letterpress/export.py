@@ -75,5 +75,7 @@ def _write(name: str, path: Path, model: Any, description: str) -> None:
             model.export(path, format="onnx", verbose=False, input_signature=inputs)
         written = onnx.load(path)  # again, as Keras passes no metadata to tf2onnx
         values = json.loads(description).items()
-        onnx.helper.set_model_props(written, {key: json.dumps(value) for key, value in values})
+        onnx.helper.set_model_props(
+            written, {key: json.dumps(value, allow_nan=False) for key, value in values}
+        )
         onnx.save(written, path)

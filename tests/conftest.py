@@ -35,6 +35,7 @@ IMAGES = ImagesConfig.list_names(yaml.safe_load((ROOT / "dvc.yaml").read_text("u
 TINY = """
 architecture: letterpress/model/features.py
 n_epochs: 2
+validation_freq: 1
 batch_size: 26
 blocks: [[4], [4]]
 dense_units: 8

@@ -38,7 +38,7 @@ def read_metrics(root: Path, missing_ok: bool = False) -> dict[tuple[str, str], 
         with reading(root / path):
             values = flatten(json.loads((root / path).read_text(encoding="utf-8")))
         metrics |= {(path, k): v for k, v in values.items() if type(v) in (int, float)}
-    if not metrics:
+    if not metrics and not missing_ok:
         raise PipelineError(
             "dvc.yaml: no metrics. List metric files under `metrics:`, run `dvc repro`"
         )

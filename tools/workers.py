@@ -68,7 +68,7 @@ def start_worker(index: int, addresses: list[str], command: list[str]) -> subpro
     threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores() // len(addresses)))}
     return subprocess.Popen(
         command,
-        env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster)},
+        env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster, allow_nan=False)},
         stdout=subprocess.DEVNULL if index else None,
         start_new_session=True,  # a signal to the group stops dvc and its children
     )

@@ -54,5 +54,5 @@ export function show(canvas, image) {
   canvas.width = canvas.height = Math.sqrt(image.length);
   const pixels = new ImageData(canvas.width, canvas.height);
   pixels.data.forEach((_, i) => { pixels.data[i] = i % 4 === 3 ? 255 : Math.round(255 * image[(i - (i % 4)) / 4]); });
-  canvas.getContext('2d').putImageData(pixels, 0, 0);
+  canvas.getContext('2d', {willReadFrequently: true}).putImageData(pixels, 0, 0);
 }

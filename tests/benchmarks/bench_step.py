@@ -1,7 +1,9 @@
 """Where a training step goes."""
 
 import statistics
+from collections.abc import Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from dvclive import Live
@@ -33,8 +35,8 @@ def _parts(config: MnistConfig, records: Path, curves: Path) -> dict[str, Measur
             lambda: step(batch), n_steps
         ),
     }
-    for operation in networks.operations(config):
-        parts[operation.name] = partial(seconds_of, operation.run, 20)
+    for layer, of_layer in groupby(networks.operations(config), lambda one: one.name.split()[0]):
+        parts[f"{layer}, forward and backward"] = partial(_in_turn, list(of_layer))
     loader = stream_batches(records / "train", config)
     for name, batches in (
         ("loader alone", loader),
@@ -45,6 +47,11 @@ def _parts(config: MnistConfig, records: Path, curves: Path) -> dict[str, Measur
     logs = {"accuracy": 0.5, "loss": 0.5}
     parts["DVCLive, once an epoch"] = lambda: seconds_of(lambda: _log(live, logs))
     return parts
+
+
+def _in_turn(operations: Sequence[networks.Operation]) -> float:
+    """Calls each operation alone; returns the seconds of all."""
+    return sum(seconds_of(operation.run, 20) for operation in operations)
 
 
 def test_step(

@@ -142,7 +142,7 @@ def browser() -> Iterator[Any]:
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     options.add_argument("--headless=new")
-    options.add_argument("--window-size=1000,900")
+    options.add_argument("--window-size=1000,1100")
     options.add_argument(f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}")
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")  # Chromium has none for root
