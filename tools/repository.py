@@ -22,7 +22,7 @@ def git(*words: str) -> str:
 
 
 def find_commit(name: str) -> str:
-    """Returns the hash of a commit. Raises a PipelineError if there is no such commit here."""
+    """Returns the hash of a commit. Raises a PipelineError if it is missing."""
     try:
         # Without --end-of-options, a name like --all would be an option.
         return git("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
