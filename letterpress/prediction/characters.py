@@ -139,7 +139,7 @@ def _split(mask: Mask) -> _Parts:
     """Splits a mask into connected parts, without thin lines if any crosses the picture."""
     box = _extent(mask)
     depths = np.zeros(mask.shape, np.float32)  # the transform is slow: only where it is needed
-    # Padded, as what is beyond the picture is no ink.
+    # Padded, because there is no ink outside the picture.
     depths[box] = ndimage.distance_transform_edt(np.pad(mask[box], 1))[1:-1, 1:-1]
     if rim(mask).any():
         least = max(_THIN * float(depths.max()), 1.01)
@@ -190,7 +190,7 @@ def _inside_of_frame(grey: Floats, parts: _Parts) -> Floats | None:
         if hole_depth > 0.3 * depth or holes.sum() < least:
             return None
         inside = filled
-    inside = ndimage.binary_erosion(inside, iterations=3)  # its blurred edge is no ink
+    inside = ndimage.binary_erosion(inside, iterations=3)  # without the frame's blurred edge
     if not inside.any():
         return None
     return np.where(inside, grey[box], np.median(grey[box][inside])).astype(np.float32)

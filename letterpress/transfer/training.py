@@ -54,7 +54,7 @@ def measure_accuracies(
     tf.config.experimental.enable_op_determinism()
     train = load_split(records / "train", config, None)
     test = load_split(records / transfer.split, config, transfer.n_test_per_class)
-    # Keras's largest seed is 2**32 - 1. What is no letter is left out of the comparison.
+    # Keras accepts seeds up to 2**32 - 1. Images of no class are left out of the comparison.
     config = config.replace(seed=(config.seed + seed) % 2**32, none_share=0.0)
     keras.utils.set_random_seed(config.seed)
     model = build_model(config, start, features)
