@@ -105,8 +105,7 @@ chaos: $(VENV)/installed-dev ## Kill stages and DVC, compare the results (MOMENT
 
 bench: $(VENV)/installed-dev ## Measure docs/performance.md again (OPTIONS=--quick)
 	python -m pytest -n 0 tests/benchmarks -o python_files='bench_*.py' -W default \
-		--benchmark-autosave --benchmark-json=benchmark.json $(OPTIONS)
-	python -m tools bench benchmark.json
+		--benchmark-autosave $(OPTIONS)
 
 lint: $(VENV)/installed-dev ## Check style, types, imports, dependencies and workflows
 	ruff check .

@@ -3,16 +3,13 @@
 import json
 import re
 
-from tests.conftest import ROOT
-from tools.bench import PAGE, RESULTS, merged, with_tables
-
-RESULTS_HERE = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))
-PAGE_HERE = (ROOT / PAGE).read_text(encoding="utf-8")
+from tests.benchmarks.tables import PAGE, RESULTS, merged, with_tables
 
 
 def test_the_page_has_every_table_of_the_results() -> None:
-    assert with_tables(PAGE_HERE, RESULTS_HERE) == PAGE_HERE
-    assert set(re.findall(r"<!-- (\w+) -->", PAGE_HERE)) == set(RESULTS_HERE["tables"])
+    page, results = PAGE.read_text("utf-8"), json.loads(RESULTS.read_text("utf-8"))
+    assert with_tables(page, results) == page
+    assert set(re.findall(r"<!-- (\w+) -->", page)) == set(results["tables"])
 
 
 def test_rows_that_were_not_measured_stay() -> None:

@@ -1,4 +1,4 @@
-"""Measures for the tables of `tools/bench.py`. `make bench` runs these files, `pytest` alone does not."""
+"""Measures for the tables of docs/performance.md. Only `make bench` runs these files."""
 
 import os
 import statistics
@@ -13,6 +13,7 @@ from letterpress.core.tensorflow import tf
 from letterpress.jobs.shards import shard_paths
 from letterpress.mnist.config import MnistConfig
 from letterpress.records.read import read_lengths
+from tests.benchmarks import tables
 from tests.conftest import ROOT
 
 RECORDS = ROOT / "data/mnist/tfrecords"
@@ -29,6 +30,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_benchmark_update_machine_info(config: object, machine_info: dict[str, Any]) -> None:
     machine_info["cores"] = len(os.sched_getaffinity(0))
     machine_info["load"] = round(os.getloadavg()[0], 1)
+
+
+def pytest_benchmark_update_json(output_json: dict[str, Any]) -> None:
+    tables.add(output_json)
 
 
 @pytest.fixture
@@ -69,7 +74,7 @@ def rounded(value: float) -> str:
 
 
 class Measuring:
-    """Measures, and adds rows to the tables of `tools/bench.py`."""
+    """Measures, and adds rows to the tables of docs/performance.md."""
 
     def __init__(self, rows: list[tuple[str, str, dict[str, str]]], quick: bool) -> None:
         self.rows = rows

@@ -1,18 +1,14 @@
-"""Writes the results of `make bench` to docs/performance.json and into the tables of the page.
-
-python -m tools bench benchmark.json    adds new results; rows that were not measured stay
-python -m tools bench                   writes the tables again
-"""
+"""The results of `make bench`: docs/performance.json, and the tables of docs/performance.md."""
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from letterpress.core.files import write_json
+from tests.conftest import ROOT
 from tools import markdown
 
-RESULTS, PAGE = Path("docs/performance.json"), Path("docs/performance.md")
+RESULTS, PAGE = ROOT / "docs/performance.json", ROOT / "docs/performance.md"
 
 
 def merged(old: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,9 +40,8 @@ def with_tables(page: str, results: Mapping[str, Any]) -> str:
     return markdown.rewrite(page, write)
 
 
-def main(benchmark: Path | None = None) -> None:
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    if benchmark:
-        results = merged(results, json.loads(benchmark.read_text(encoding="utf-8")))
-        write_json(RESULTS, results)
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
+def add(run: Mapping[str, Any]) -> None:
+    """Adds the rows of a run to both files. Rows that were not measured stay."""
+    results = merged(json.loads(RESULTS.read_text("utf-8")), run)
+    write_json(RESULTS, results)
+    PAGE.write_text(with_tables(PAGE.read_text("utf-8"), results), "utf-8")
