@@ -24,19 +24,19 @@ NAMES = {
 """The rows: patterns of FOLDER/KEY, and what a reader calls the metric."""
 
 
-def table(root: Path) -> str:
+def table() -> str:
     """Returns the table of the metric files that dvc.yaml lists and that exist."""
-    read = read_metrics(root, missing_ok=True).items()  # a new pipeline may not have run yet
+    read = read_metrics(Path(), missing_ok=True).items()  # a new pipeline may not have run yet
     metrics = {f"{Path(path).parent.name}/{key}": value for (path, key), value in read}
     rows = [("what", "result", "95 % interval")]
     for pattern, name in NAMES.items():
         found = filter(None, (re.fullmatch(pattern, key) for key in metrics))
-        rows += [(one.expand(name), *_format(metrics, one[0])) for one in found]
+        rows += [(one.expand(name), *with_interval(metrics, one[0])) for one in found]
     lines = [f"| {what:37} | {result:>12} | {interval:>21} |" for what, result, interval in rows]
     return "\n".join([lines[0], f"|{'-' * 39}|{'-' * 14}|{'-' * 23}|", *lines[1:]])
 
 
-def _format(metrics: Mapping[str, float], key: str) -> tuple[str, str]:
+def with_interval(metrics: Mapping[str, float], key: str) -> tuple[str, str]:
     """Formats a metric and its interval: gains in percentage points, shares in percent."""
     style, unit = ("+.1f", " points") if "gain" in key else (".2f", " %")
     ends = (key, f"{key}_low", f"{key}_high")
@@ -45,4 +45,4 @@ def _format(metrics: Mapping[str, float], key: str) -> tuple[str, str]:
 
 
 def main() -> None:
-    print(table(Path()))
+    print(table())

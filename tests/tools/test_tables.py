@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,10 @@ from tools.markdown import rewrite
 SUFFIXES = ("_validation", "", "_unseen")
 
 
-def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
+def test_metrics_of_every_pipeline_fit_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     gain = {"transfer_gain": 0.1, "transfer_gain_low": -0.01, "transfer_gain_high": 0.17}
     for name, values in {
         "kana": {"accuracy": 0.5, "accuracy_low": 0.4, "accuracy_high": 0.6, "loss": 0.123456},
@@ -31,7 +33,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(tmp_path: Path) -> None:
     stages = "train: {metrics: [kana/m.json: {cache: false}, not_yet/m.json: {cache: false}]}"
     files = "mnist/m.json, transfer/m.json"
     (tmp_path / "dvc.yaml").write_text(f"stages: {{{stages}}}\nmetrics: [{files}]")
-    lines = metrics.table(tmp_path).splitlines()
+    lines = metrics.table().splitlines()
     assert {len(line) for line in lines} == {80}
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
         ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
@@ -82,11 +84,12 @@ def test_the_params_of_the_smoke_run_are_valid(tmp_path: Path) -> None:
     assert TransferConfig.from_yaml(params).n_steps == 2
 
 
-def test_every_figure_is_up_to_date_and_on_a_page() -> None:
+def test_every_figure_is_up_to_date_and_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     found = set()
     for page in PAGES:
-        text = (ROOT / page).read_text(encoding="utf-8")
-        assert rewrite(text, partial(figure, ROOT)) == text, "run `make cards`"
+        text = Path(page).read_text(encoding="utf-8")
+        assert rewrite(text, figure) == text, "run `make cards`"
         found |= set(re.findall(r"<!-- ([\w-]+).*? -->", text))
     assert found == FIGURES.keys()
 
@@ -102,7 +105,8 @@ def test_rewrite_replaces_what_is_between_markers() -> None:
         rewrite("<!-- other --><!-- /other -->", figure)
 
 
-def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
+def test_results_and_mistakes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data/ascii_letter"
     folder.mkdir(parents=True)
     values = {"loss": 2.0, "calibration_error": 0.1, "none_sure": 0.02}
@@ -114,9 +118,8 @@ def test_results_and_mistakes_are_counted(tmp_path: Path) -> None:
     for split in SUFFIXES:
         path = folder / f"predictions{split}.csv"
         path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\nnone,b\n", encoding="utf-8")
-    last = figure(tmp_path, "accuracy", "ascii_letter").splitlines()[-1]
-    cells = "unseen typefaces | 5 | 50.00 % | 25.00 % to 75.00 % | 2.0000 | 0.1000 | 2.00 %"
+    last = figure("accuracy", "ascii_letter").splitlines()[-1]
+    cells = "unseen typefaces | 5 | 50.00 % | 25.00 to 75.00 % | 2.0000 | 0.1000 | 2.00 %"
     assert last == f"| {cells} |"
-    table = figure(tmp_path, "mistakes", "ascii_letter/predictions_unseen.csv")
+    table = figure("mistakes", "ascii_letter/predictions_unseen.csv")
     assert table.splitlines()[2:] == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
-    assert figure(tmp_path, "i-or-l") == "6 of the 6"
