@@ -1,12 +1,12 @@
 """Prints the experiments of all commits in 80 columns: newest commit first, best accuracy first."""
 
-import functools
 import re
 import textwrap
 from collections import defaultdict
+from collections.abc import Mapping
 from typing import Any
 
-from ruamel.yaml import YAML
+from dvc.utils.flatten import flatten
 
 from tools.repository import git, read_values
 
@@ -24,34 +24,25 @@ nobody chooses by it.
 
 def read(commit: str) -> tuple[dict[str, Any], list[str], float]:
     """Returns the params of a commit or experiment, its cells, and the accuracy to sort by."""
-    values = {f: read_values(commit, f) if is_current(commit, f) else {} for f in (LETTERS, DIGITS)}
+    lock = read_values(commit, "dvc.lock")
+    values = {f: read_values(commit, f) if is_current(f, lock) else {} for f in (LETTERS, DIGITS)}
     metrics = [(style, values[file].get(key)) for file, key, style in COLUMNS.values()]
     cells = ["" if value is None else style.format(value) for style, value in metrics]
     if not any(cells):
         cells = ["not evaluated"]
-    return read_values(commit, "params.yaml"), cells, metrics[0][1] or 0
+    return flatten(read_values(commit, "params.yaml")), cells, metrics[0][1] or 0
 
 
-@functools.cache
-def is_current(commit: str, path: str) -> bool:
+def is_current(path: str, lock: Mapping[str, Any]) -> bool:
     """Returns whether an output was made of the other outputs in the same dvc.lock.
 
     After `dvc exp run train_mnist`, the metrics are still those of the commit it started from.
     """
-    stages = read_lock(commit).values()
+    stages = [stage for stage in lock.get("stages", {}).values() if "outs" in stage]
     made = {out["path"]: (out.get("md5"), stage) for stage in stages for out in stage["outs"]}
     _, stage = made.get(path, ("", {}))
     deps = [(dep["path"], dep.get("md5")) for dep in stage.get("deps", []) if dep["path"] in made]
-    return all(made[name][0] == md5 and is_current(commit, name) for name, md5 in deps)
-
-
-@functools.cache
-def read_lock(commit: str) -> dict[str, Any]:
-    """Returns the stages with outputs in the dvc.lock of a commit, none if it has no such file."""
-    if not git("ls-tree", commit, "dvc.lock"):
-        return {}
-    lock = YAML(typ="safe").load(git("show", f"{commit}:dvc.lock"))
-    return {name: stage for name, stage in lock["stages"].items() if "outs" in stage}
+    return all(made[name][0] == md5 and is_current(name, lock) for name, md5 in deps)
 
 
 def line(name: str, cells: list[str], changed: str = "") -> str:
@@ -71,15 +62,12 @@ def main() -> None:
     print(line("commit, experiment", [*COLUMNS], "changed params"))
     for commit in git("rev-list", "--no-walk=sorted", "HEAD", *experiments).split():
         before, cells, _ = read(commit)
-        print(
-            line(textwrap.shorten(git("show", "--no-patch", "--format=%h %s", commit), 20), cells)
-        )
-        refs = {name: f"refs/exps/{commit[:2]}/{commit[2:]}/{name}" for name in experiments[commit]}
-        rows = [(name, *read(ref)) for name, ref in refs.items()]
+        title = git("show", "--no-patch", "--format=%h %s", commit)
+        print(line(textwrap.shorten(title, 20), cells))
+        ref = f"refs/exps/{commit[:2]}/{commit[2:]}"
+        rows = [(name, *read(f"{ref}/{name}")) for name in experiments[commit]]
         for name, params, cells, _ in sorted(rows, key=lambda row: -row[3]):
-            changed = [
-                f"{key}={value}" for key, value in params.items() if before.get(key) != value
-            ]
+            changed = [f"{k}={v}" for k, v in params.items() if before.get(k) != v]
             print(line(f"  {name}", cells, ", ".join(changed)))
     if not experiments:
         print("\nNo experiments yet. Try `dvc exp run -S learning_rate=0.01`")

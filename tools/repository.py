@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from dvc.utils.flatten import flatten
 from ruamel.yaml import YAML
 
 from letterpress.core.errors import PipelineError
@@ -44,10 +43,10 @@ def find_head() -> str:
 
 
 def read_values(commit: str, path: str) -> dict[str, Any]:
-    """Returns the values in a JSON or YAML file of a commit, by their path; {} without the file."""
+    """Returns the values in a JSON or YAML file of a commit, {} without the file."""
     if not git("ls-tree", commit, path):
         return {}
-    return dict(flatten(YAML(typ="safe").load(git("show", f"{commit}:{path}"))))
+    return dict(YAML(typ="safe").load(git("show", f"{commit}:{path}")))
 
 
 def make_project(root: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import optuna
 from annotated_types import Ge
+from dvc.utils.flatten import flatten
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, create_trial
 
@@ -44,9 +45,10 @@ def propose(number: int, earlier: Sequence[FrozenTrial]) -> dict[str, str]:
 
 def read(experiment: str) -> FrozenTrial:
     """Reads the params and the metric of an experiment, from its git reference."""
-    params, metrics = (read_values(experiment, path) for path in ("params.yaml", FILE))
+    params = flatten(read_values(experiment, "params.yaml"))
     chosen = {key: params[key] for key in SPACE}
-    return create_trial(params=chosen, distributions=SPACE, value=metrics[KEY])
+    value = read_values(experiment, FILE)[KEY]
+    return create_trial(params=chosen, distributions=SPACE, value=value)
 
 
 def main(n_experiments: Annotated[int, Ge(1)]) -> None:
