@@ -5,6 +5,7 @@ installed because it is for another system, keeps its line in NOTICE.
 """
 
 import re
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -39,10 +40,9 @@ def find_licences(lock: Path, known: dict[str, str]) -> dict[str, str]:
     pins = re.findall(r"^([\w.-]+)(?:\[.*\])?==", lock.read_text(encoding="utf-8"), re.MULTILINE)
     found = {}
     for name in sorted({re.sub(r"[-_.]+", "-", pin).lower() for pin in pins}):
-        try:
-            found[name] = read_licence(name) or known.get(name, "")
-        except metadata.PackageNotFoundError:
-            found[name] = known.get(name, "")
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = read_licence(name)
+        found[name] = found.get(name) or known.get(name, "")
         if not found[name]:
             raise PipelineError(f"{NOTICE}: {name} states no licence. Write its line by hand")
     return found

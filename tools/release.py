@@ -17,17 +17,12 @@ from tools.serve import page_files
 
 
 def main(target: Path = Path("release")) -> None:
-    """Writes the release of the project in the current folder.
+    """Writes the release of the pipelines of the current folder.
 
-    Pipelines with an architecture of their own are left out: `predict --weights` runs no code.
-
-    Raises:
-        PipelineError: a pipeline is not trained, or its weights do not fit the params.
-        FileNotFoundError: a file of the page or a text is missing.
+    Those with an architecture of their own are left out: `predict --weights` runs no code.
     """
     trained = [load(name) for name in list_pipelines(Path("params.yaml"))]
     released = [one for one in trained if one.config.architecture == STANDARD]
-    texts = Path("LICENSE"), Path("NOTICE"), *Path("docs/cards").glob("*.md")
     with replacing(target) as folder:
         folder.mkdir()
         for classifier in released:
@@ -36,11 +31,11 @@ def main(target: Path = Path("release")) -> None:
             description = classifier.describe(calibrated=False)
             weights.with_name(f"{classifier.name}.json").write_text(description, encoding="utf-8")
         with zipfile.ZipFile(folder / "page.zip", "w", zipfile.ZIP_DEFLATED) as page:
-            for address, file in sorted(page_files(Path("web"), Path("data/web/model")).items()):
-                if address != "/":  # it is /index.html
-                    entry = zipfile.ZipInfo(address.lstrip("/"))  # dated 1980, as equal bytes need
-                    page.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
-        for text in texts:
+            # All but "/", which is /index.html.
+            for name, file in sorted(page_files(Path("web"), Path("data/web/model")).items())[1:]:
+                entry = zipfile.ZipInfo(name.lstrip("/"))  # dated 1980, as equal bytes need
+                page.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
+        for text in (Path("LICENSE"), Path("NOTICE"), *Path("docs/cards").glob("*.md")):
             shutil.copyfile(text, folder / text.name)
         files = sorted(folder.iterdir())
         sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in files]

@@ -1,6 +1,5 @@
 """Reads the results of one commit from git alone: no cache, no remote, no network."""
 
-import functools
 import os
 import tarfile
 import tempfile
@@ -36,16 +35,7 @@ class Revision:
 
 def read_revision(name: str) -> Revision:
     """Reads a commit of the repository here. A stale or damaged one is a PipelineError."""
-    commit = find_commit(name)
-    try:
-        return _read(commit)
-    except PipelineError as error:
-        raise PipelineError(f"{name}: {error}") from error
-
-
-@functools.cache
-def _read(commit: str) -> Revision:
-    top = git("rev-parse", "--show-toplevel")
+    commit, top = find_commit(name), git("rev-parse", "--show-toplevel")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         git("-C", top, "archive", f"--output={root / 'tar'}", commit)
@@ -58,9 +48,9 @@ def _read(commit: str) -> Revision:
         try:
             revision = read_folder(root / "files", commit)
             _check_lock(root / "files", revision.stages)
-            return revision
         except PipelineError as error:
-            raise PipelineError(str(error).replace(f"{root}/files/", "")) from error
+            raise PipelineError(f"{name}: {error}".replace(f"{root}/files/", "")) from error
+    return revision
 
 
 def read_folder(root: Path, commit: str = "") -> Revision:

@@ -31,8 +31,11 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
-LIBRARIES = ("core", "backend-cpu", "layers")  # of TensorFlow.js
-PIPELINES = ("letters", "digits")  # the tabs of the page
+PARTS = ("core", "backend-cpu", "layers")  # of TensorFlow.js
+LIBRARIES = [f"tfjs-{part}/dist/tf-{part}.es2017.min.js" for part in PARTS]
+MODELS = [
+    f"{tab}/{file}" for tab in ("letters", "digits") for file in ("model.json", "weights.bin")
+]
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:
@@ -42,17 +45,13 @@ def page_files(web: Path, model: Path) -> dict[str, Path]:
     """
     suffixes = {".css", ".html", ".js", ".svg"}
     found = (path for path in web.iterdir() if path.suffix in suffixes and not path.is_symlink())
-    files = {f"/{path.name}": path for path in found}
-    files["/"] = files["/index.html"]
-    files |= {
-        f"/model/{name}/{file}": model / name / file
-        for name in PIPELINES
-        for file in ("model.json", "weights.bin")
+    scripts = [web / "node_modules/@tensorflow" / library for library in LIBRARIES]
+    return {
+        "/": web / "index.html",
+        **{f"/{path.name}": path for path in found},
+        **{f"/model/{name}": model / name for name in MODELS},
+        **{f"/tensorflow/{path.name}": path for path in scripts},
     }
-    for name in LIBRARIES:
-        script = f"tf-{name}.es2017.min.js"
-        files[f"/tensorflow/{script}"] = web / f"node_modules/@tensorflow/tfjs-{name}/dist" / script
-    return files
 
 
 def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
@@ -103,8 +102,9 @@ def main(port: Annotated[int, Interval(ge=0, le=65535)]) -> None:
     try:
         server = make_server(files, port)
     except OSError as error:
-        reason = f"port {port}: cannot listen ({error})"
-        raise PipelineError(f"{reason}. Try make serve PORT=0, which takes a free one") from error
+        raise PipelineError(
+            f"port {port}: {error}. Try make serve PORT=0 for a free one"
+        ) from error
     print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()

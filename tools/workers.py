@@ -13,7 +13,8 @@ import struct
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -62,16 +63,25 @@ def find_addresses(n: int) -> list[str]:
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
-def start_worker(index: int, addresses: list[str], command: list[str]) -> subprocess.Popen[bytes]:
-    """Starts one of several workers, with its share of the cores. Only the chief prints results."""
+@contextmanager
+def worker(
+    index: int, addresses: list[str], command: list[str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Runs one of several workers, with its share of the cores. Only the chief prints results."""
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores() // len(addresses)))}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         command,
         env={**threads, **os.environ, "TF_CONFIG": json.dumps(cluster, allow_nan=False)},
         stdout=subprocess.DEVNULL if index else None,
         start_new_session=True,  # a signal to the group stops dvc and its children
     )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
 
 def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
@@ -83,12 +93,6 @@ def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
         time.sleep(0.1)
     codes = [worker.returncode for worker in workers]
     return [f"worker {index}: exit code {code}" for index, code in enumerate(codes) if code]
-
-
-def _stop(worker: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(worker.pid, signal.SIGTERM)
-    worker.wait()
 
 
 def main(
@@ -109,10 +113,7 @@ def main(
     other = ["python", "-m", f"stages.{stage}"]
     addresses = find_addresses(n_workers)
     with ExitStack() as stack:
-        workers = []
-        for index in range(n_workers):
-            workers.append(start_worker(index, addresses, other if index else chief))
-            stack.callback(_stop, workers[-1])
-        failures = wait(workers)
+        started = (worker(i, addresses, other if i else chief) for i in range(n_workers))
+        failures = wait([stack.enter_context(one) for one in started])
     if failures:
         raise PipelineError("; ".join(failures))
