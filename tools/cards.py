@@ -12,8 +12,8 @@ from statistics import mean
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.mnist.config import MnistConfig
-from tools import markdown, metrics
-from tools.results import read_rows, reading
+from tools import markdown
+from tools.results import read_rows, reading, table, with_interval
 
 DATA = Path("data")
 PAGES = ("README.md", "docs/transfer.md", *map(str, sorted(Path("docs/cards").glob("*.md"))))
@@ -41,7 +41,7 @@ def accuracy(pipeline: str) -> str:
         n_images = f"{sum(row['actual'] != 'none' for row in images):,}"  # those of the accuracy
         others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
         none = _percent(values.get(f"none_sure{suffix}", ""))
-        share = metrics.with_interval(values, f"accuracy{suffix}")
+        share = with_interval(values, f"accuracy{suffix}")
         rows.append((name, n_images, *share, *others, none))
     header = ("split", "images", "accuracy", "95 % interval", "loss, nats")
     return markdown.table((*header, "calibration error", "none, but sure"), rows)
@@ -109,7 +109,7 @@ def near_duplicates(pipeline: str) -> str:
 
 
 FIGURES: dict[str, Callable[..., str]] = {
-    "results": metrics.table,
+    "results": table,
     "accuracy": accuracy,
     "mistakes": mistakes,
     "unseen-by": unseen_by,

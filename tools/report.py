@@ -1,9 +1,7 @@
 """Writes what a change does to the results as Markdown, from two commits and nothing but git.
 
-The verdicts compare two committed weight files on the same images. Mistakes in one typeface family
-are correlated, so the test flips the signs of whole families (see `sign_flip_test`); images without
-a family, the digits, are independent. Holm's correction keeps the chance of any false verdict in a
-report below 5 %.
+Mistakes in one typeface family are correlated, so the test flips the signs of whole families.
+Holm's correction keeps the chance of any false verdict in a report below 5 %.
 """
 
 import sys

@@ -70,12 +70,9 @@ def clone(folder: str, commit: str = "HEAD") -> None:
 
 
 def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, object]]) -> str:
-    """Runs the stage evaluate and all that it needs with the params that `choose` returns.
+    """Runs the stage evaluate and all that it needs, unless the commit has the experiment already.
 
-    An experiment of that name and commit is not run again.
-
-    Returns:
-        The experiment's git reference.
+    Returns its git reference. `choose` returns the params that it changes.
     """
     experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     if not git("for-each-ref", experiment):

@@ -1,9 +1,9 @@
 """Reads the results of one commit from git alone: no cache, no remote, no network."""
 
 import os
-import tarfile
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,16 +38,15 @@ def read_revision(name: str) -> Revision:
     commit, top = find_commit(name), git("rev-parse", "--show-toplevel")
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        git("-C", top, "archive", f"--output={root / 'tar'}", commit)
-        with tarfile.open(root / "tar") as tar:
-            # Python 3.11.3 and older have no filters. A link could lead out of the folder, and
-            # the settings of DVC are not the commit's to make.
-            tar.extraction_filter = getattr(tarfile, "data_filter", None)
-            files = [m for m in tar if not m.issym() and m.name.split("/")[0] != ".dvc"]
-            tar.extractall(root / "files", files)  # noqa: S202  # git wrote it
+        # From a zip file, links become files. The settings of DVC are not the commit's to make.
+        paths = ".", ":(exclude).dvc"
+        git("-C", top, "archive", "--format=zip", f"--output={root / 'zip'}", commit, *paths)
+        shutil.unpack_archive(root / "zip", root / "files", "zip")
         try:
             revision = read_folder(root / "files", commit)
-            _check_lock(root / "files", revision.stages)
+            if reason := next(_find_stale(root / "files", revision.stages), ""):
+                remedy = "Run `dvc repro` and commit what it changes, or name another commit"
+                raise PipelineError(f"dvc.lock is stale: {reason}. {remedy}")
         except PipelineError as error:
             raise PipelineError(f"{name}: {error}".replace(f"{root}/files/", "")) from error
     return revision
@@ -82,8 +81,8 @@ def _read_predictions(path: Path) -> Rows:
     return {name: row for name, row in by_image.items() if row["actual"] != "none"}
 
 
-def _check_lock(root: Path, locked: Stages) -> None:
-    """Fails unless dvc.lock belongs to the code, the params and the results beside it.
+def _find_stale(root: Path, locked: Stages) -> Iterator[str]:
+    """Yields what of dvc.lock does not belong to the code, the params and the results beside it.
 
     DVC compares them, as for `dvc repro --dry --allow-missing`: as the folder has no cache, outputs
     may be missing, but no file may differ. The commit's own code does not run.
@@ -94,24 +93,18 @@ def _check_lock(root: Path, locked: Stages) -> None:
             stages = {stage.name: stage for stage in repo.index.stages if not stage.is_data_source}
             # Of data that `dvc add` tracks, def_path starts at the folder of the .dvc file.
             outs = [Path(os.path.relpath(out.fs_path, repo.root_dir)) for out in repo.index.outs]
-            if gone := locked.keys() - stages.keys():
-                raise _stale(f"dvc.yaml has no stage {', '.join(sorted(gone))}")
+            yield from (f"dvc.yaml has no stage {gone}" for gone in locked.keys() - stages.keys())
             for name, stage in stages.items():
                 for out in stage.outs:
                     if not out.hash_info:
-                        raise _stale(f"it lacks {out.def_path} of stage {name}")
+                        yield f"it lacks {out.def_path} of stage {name}"
                 for path in (Path(dep.def_path) for dep in stage.deps):
                     if not (root / path).exists() and not any(map(path.is_relative_to, outs)):
-                        raise PipelineError(f"{path}: no such file, but stage {name} depends on it")
+                        yield f"{path}: no such file, but stage {name} depends on it"
                 if stage.changed(allow_missing=True, upstream=repo.index.stages):
-                    raise _stale(f"stage {name} changed")
+                    yield f"stage {name} changed"
     except DvcException as error:
-        raise _stale(f"DVC reports: {' '.join(str(error).split())}") from error
-
-
-def _stale(reason: str) -> PipelineError:
-    remedy = "Run `dvc repro` and commit what it changes, or name another commit"
-    return PipelineError(f"dvc.lock is stale: {reason}. {remedy}")
+        yield f"DVC reports: {' '.join(str(error).split())}"
 
 
 def changes(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[tuple[Any, Any, Any]]:

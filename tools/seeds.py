@@ -8,7 +8,6 @@ Experiments stay, so no commit is trained twice with a seed; `make experiments` 
 """
 
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Annotated
@@ -35,18 +34,18 @@ Accuracies = dict[str, list[float]]  # by name; of each training, in percent
 
 def train(commit: str, seeds: range) -> Accuracies:
     """Trains with each seed, several at once. What was trained before is only read."""
-    n_jobs = max(1, n_cores() // 2)  # a training keeps two cores busy
-    with ThreadPoolExecutor(n_jobs) as pool:
-        trainings = list(pool.map(partial(train_once, commit), seeds))
-    names = [name for name in NAMES if name in trainings[0]]
-    return {name: [100 * training[name] for training in trainings] for name in names}
 
+    def train_once(seed: int) -> str:
+        return run_experiment(commit, f"seed-{seed}", lambda: {"seed": seed})
 
-def train_once(commit: str, seed: int) -> dict[str, float]:
-    """Trains with another seed. Returns the accuracies, 0..1, by name."""
-    experiment = run_experiment(commit, f"seed-{seed}", lambda: {"seed": seed})
-    found = {p: read_values(experiment, f"data/{p}/metrics.json") for p, _ in NAMES.values()}
-    return {name: found[p][key] for name, (p, key) in NAMES.items() if key in found[p]}
+    with ThreadPoolExecutor(max(1, n_cores() // 2)) as pool:  # a training keeps two cores busy
+        experiments = list(pool.map(train_once, seeds))
+    found = {}
+    for name, (folder, key) in NAMES.items():
+        metrics = [read_values(one, f"data/{folder}/metrics.json") for one in experiments]
+        if key in metrics[0]:
+            found[name] = [100 * values[key] for values in metrics]
+    return found
 
 
 def summary(head: Accuracies) -> str:

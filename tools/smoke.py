@@ -29,26 +29,25 @@ OVERRIDES = f"""
 """The params that decide how long a run takes, as `dvc exp run -S` takes them."""
 
 
-def copy_project(source: Path, target: Path) -> None:
-    """Copies what a run needs, with tiny params and without data."""
+def copy_project(target: Path) -> None:
+    """Copies what a run needs from the current folder, with tiny params and without data."""
     for name in ("letterpress", "stages"):
-        ignored = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(source / name, target / name, ignore=ignored)
+        shutil.copytree(name, target / name)
     for name in ("dvc.yaml", "params.yaml", ".dvcignore"):
-        shutil.copy(source / name, target / name)
+        shutil.copy(name, target)
     make_project(target)
     overrides = OVERRIDES.split()
     for stage, data in FETCHED.items():
-        if (source / data).is_dir():
-            overrides.append(f"{stage}.sources=['file:{(source / data).resolve()}']")
-    for name in ImagesConfig.list_names(read_params(target / "dvc.yaml")):
+        if Path(data).is_dir():
+            overrides.append(f"{stage}.sources=['file:{Path(data).resolve()}']")
+    for name in ImagesConfig.list_names(read_params(Path("dvc.yaml"))):
         overrides.append(f"{name}.n_epochs=1")
-        config = ImagesConfig.named(name).from_yaml(target / "params.yaml")
+        config = ImagesConfig.named(name).from_yaml()
         for path in (config.source, config.architecture):
-            if (source / path).exists() and not (target / path).exists():
+            if Path(path).exists() and not (target / path).exists():
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
                 # A link, because the data of a pipeline may be large.
-                (target / path).symlink_to((source / path).resolve())
+                (target / path).symlink_to(Path(path).resolve())
     apply_overrides(target / "params.yaml", overrides)
 
 
@@ -57,6 +56,6 @@ def main() -> None:
     if architecture != STANDARD:
         print(f"{STANDARD} instead of {architecture}: this does not test your architecture")
     with tempfile.TemporaryDirectory(prefix="letterpress-smoke-") as folder:
-        copy_project(Path(), Path(folder))
+        copy_project(Path(folder))
         subprocess.run(["dvc", "repro"], cwd=folder, check=True)
     print("The pipeline works: every stage ran")

@@ -32,11 +32,7 @@ SET_FLAGS, UP = 0x8914, 1  # of network interfaces in Linux: see netdevice(7)
 
 
 def own_network() -> list[str]:
-    """Returns the command that starts a program in a new network namespace.
-
-    Raises:
-        PipelineError: the system has or permits none.
-    """
+    """Returns the command that starts a program in a new network namespace."""
     for options in ("--net", "--user --map-root-user --net"):  # by root, by others
         command = ["unshare", *options.split()]
         with suppress(FileNotFoundError, subprocess.CalledProcessError):

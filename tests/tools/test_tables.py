@@ -11,7 +11,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.transfer.config import TransferConfig
 from tests.conftest import ROOT
 from tests.tools.conftest import Project
-from tools import experiments, metrics, smoke
+from tools import experiments, results, smoke
 from tools.cards import FIGURES, PAGES, figure
 from tools.markdown import rewrite
 
@@ -33,7 +33,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(
     stages = "train: {metrics: [kana/m.json: {cache: false}, not_yet/m.json: {cache: false}]}"
     files = "mnist/m.json, transfer/m.json"
     (tmp_path / "dvc.yaml").write_text(f"stages: {{{stages}}}\nmetrics: [{files}]")
-    lines = metrics.table().splitlines()
+    lines = results.table().splitlines()
     assert {len(line) for line in lines} == {80}
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
         ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
@@ -77,8 +77,11 @@ def test_experiments_of_an_amended_commit_are_still_shown(
     ]
 
 
-def test_the_params_of_the_smoke_run_are_valid(tmp_path: Path) -> None:
-    smoke.copy_project(ROOT, tmp_path)
+def test_the_params_of_the_smoke_run_are_valid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    smoke.copy_project(tmp_path)
     params = tmp_path / "params.yaml"
     assert AsciiLetterConfig.from_yaml(params).n_train_samples == 104
     assert TransferConfig.from_yaml(params).n_steps == 2
