@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 
-from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.mnist.config import MnistConfig
 from tools import markdown
 from tools.results import read_rows, reading, table, with_interval
 
@@ -76,16 +74,15 @@ def transfer() -> str:
 
 
 def splits() -> str:
-    """Shows the number and the size of the images."""
+    """Shows the number of images in each split."""
     rows = []
-    for config_class, name in ((MnistConfig, "digits"), (AsciiLetterConfig, "letters")):
-        config = config_class.from_yaml()
-        n_train = config.n_train_samples + config.n_none(config.n_train_samples)
-        tables = (DATA / config.section / f"predictions{suffix}.csv" for suffix in SPLITS)
-        counts = [f"{len(read_rows(table)):,}" if table.exists() else "-" for table in tables]
-        size = f"{config.image_height} x {config.image_width}"
-        rows.append((name, str(config.n_classes), size, f"{n_train:,}", *counts))
-    return markdown.table(("images", "classes", "pixels", "training", *SPLITS.values()), rows)
+    for pipeline, name in (("mnist", "digits"), ("ascii_letter", "letters")):
+        counts: Counter[str] = Counter()
+        for row in read_rows(DATA / "overview" / pipeline / "counts_by_class.csv"):
+            counts[row["split"]] += int(row["n"])
+        names = "train", "validation", "test", "unseen"
+        rows.append((name, *(f"{counts[split]:,}" for split in names)))
+    return markdown.table(("images", "training", *SPLITS.values()), rows)
 
 
 def conditions() -> str:
@@ -108,17 +105,9 @@ def near_duplicates(pipeline: str) -> str:
     return str(len(read_rows(DATA / "overview" / pipeline / "near_duplicates.csv")))
 
 
-FIGURES: dict[str, Callable[..., str]] = {
-    "results": table,
-    "accuracy": accuracy,
-    "mistakes": mistakes,
-    "unseen-by": unseen_by,
-    "transfer": transfer,
-    "splits": splits,
-    "conditions": conditions,
-    "seed-spread": seed_spread,
-    "near-duplicates": near_duplicates,
-}
+FUNCTIONS: list[Callable[..., str]] = [accuracy, mistakes, unseen_by, splits, conditions]
+FUNCTIONS += [transfer, seed_spread, near_duplicates]
+FIGURES = {"results": table} | {one.__name__.replace("_", "-"): one for one in FUNCTIONS}
 
 
 def _percent(share: float | str) -> str:

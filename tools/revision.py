@@ -93,7 +93,8 @@ def _find_stale(root: Path, locked: Stages) -> Iterator[str]:
             stages = {stage.name: stage for stage in repo.index.stages if not stage.is_data_source}
             # Of data that `dvc add` tracks, def_path starts at the folder of the .dvc file.
             outs = [Path(os.path.relpath(out.fs_path, repo.root_dir)) for out in repo.index.outs]
-            yield from (f"dvc.yaml has no stage {gone}" for gone in locked.keys() - stages.keys())
+            for gone in sorted(locked.keys() - stages.keys()):
+                yield f"dvc.yaml has no stage {gone}"
             for name, stage in stages.items():
                 for out in stage.outs:
                     if not out.hash_info:

@@ -52,10 +52,7 @@ def read(experiment: str) -> FrozenTrial:
 
 
 def main(n_experiments: Annotated[int, Ge(1)]) -> None:
-    """Runs the experiments that HEAD does not have yet, one after the other, and prints each.
-
-    One that fails, as after a divergence, is left out; if the first one fails, the search ends.
-    """
+    """Runs and prints each experiment. One that fails is left out, unless it is the first."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     commit = find_head()
     trials: dict[str, FrozenTrial] = {}

@@ -1,7 +1,4 @@
-"""Serves the page in web/ on this machine: only its files, and not to other machines.
-
-The page's policy forbids loading from or sending to other hosts.
-"""
+"""Serves the page in web/ on this machine: only its files, and not to other machines."""
 
 import sys
 from collections.abc import Mapping
@@ -33,9 +30,7 @@ HEADERS = {
 }
 PARTS = ("core", "backend-cpu", "layers")  # of TensorFlow.js
 LIBRARIES = [f"tfjs-{part}/dist/tf-{part}.es2017.min.js" for part in PARTS]
-MODELS = [
-    f"{tab}/{file}" for tab in ("letters", "digits") for file in ("model.json", "weights.bin")
-]
+MODELS = [f"{tab}/{end}" for tab in ("letters", "digits") for end in ("model.json", "weights.bin")]
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:

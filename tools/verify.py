@@ -31,7 +31,8 @@ def compare(committed: Revision, made: Revision) -> list[str]:
     other = [path for path, *_ in changes(committed.hashes, made.hashes)]
     same_weights = not any(path.endswith("weights.h5") for path in other)  # then rounding is too
     for stage in sorted(committed.stages.keys() | made.stages.keys()):
-        changed = ", ".join(one[0] for one in changes(_outs(committed, stage), _outs(made, stage)))
+        outs = changes(_outs(committed, stage), _outs(made, stage))
+        changed = ", ".join(path for path, *_ in outs)
         print(f"{stage:30} {f'differs: {changed}' if changed else 'identical'}")
         if changed and not stage.startswith(TRAINED):
             failures.append(f"{stage}: data differs from the committed dvc.lock")
@@ -64,18 +65,18 @@ def main(*skip: str, here: bool = False) -> None:
     committed = read_revision("HEAD")
     if unknown := {*skip} - committed.stages.keys():
         raise PipelineError(f"{min(unknown)}: no such stage. See `dvc stage list`")
-    commands = {stage: committed.stages.pop(stage)["cmd"] for stage in skip}
+    stages = [stage for stage in committed.stages if stage not in skip]
     with tempfile.TemporaryDirectory() as folder:
         if here:
-            stages = [stage for stage in COMPUTED if stage in committed.stages]
-            made = reproduce(Path(), ["--single-item", *stages])
+            computed = [stage for stage in COMPUTED if stage in stages]
+            made = reproduce(Path(), ["--single-item", *computed])
         else:
             clone(folder)
-            made = reproduce(Path(folder), [*committed.stages])
+            made = reproduce(Path(folder), stages)
     print("\nHEAD, reproduced, compared with the committed results:")
-    for stage, command in commands.items():
+    for stage in skip:
+        print(f"{stage:30} skipped: {committed.stages.pop(stage)['cmd']}")
         del made.stages[stage]
-        print(f"{stage:30} skipped: {command}")
     if failures := compare(committed, made):
         remedy = "Run `dvc repro --force` and commit what it changes"
         raise PipelineError(f"HEAD is not what its stages make: {'; '.join(failures)}. {remedy}")
