@@ -5,16 +5,15 @@ function `mistakes` returns for this file below data/.
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 
 from tools import markdown
 from tools.results import read_rows, reading, table, with_interval
 
 DATA = Path("data")
-PAGES = ("README.md", "docs/transfer.md", *map(str, sorted(Path("docs/cards").glob("*.md"))))
+PAGES = ("README.md", *map(str, sorted(Path("docs/cards").glob("*.md"))))
 SPLITS = {"_validation": "validation", "": "test", "_unseen": "unseen typefaces"}
 """The ends of file names and metrics, and what a reader calls the split."""
 MOST_MISTAKES = 8
@@ -64,15 +63,6 @@ def unseen_by(field: str) -> str:
     return markdown.table((field, "letters", "accuracy"), rows)
 
 
-def transfer() -> str:
-    """Lists the mean accuracy over the seeds, by number of labels and start."""
-    values: defaultdict[str, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in read_rows(DATA / "transfer/curve.csv"):
-        values[row["labels_per_class"]][row["start"]].append(100 * float(row["accuracy"]))
-    rows = [(n, *(f"{mean(v):.1f} %" for v in starts.values())) for n, starts in values.items()]
-    return markdown.table(("labels per class", *next(iter(values.values()))), rows)
-
-
 def splits() -> str:
     """Shows the number of images in each split."""
     rows = []
@@ -106,7 +96,7 @@ def near_duplicates(pipeline: str) -> str:
 
 
 FUNCTIONS: list[Callable[..., str]] = [accuracy, mistakes, unseen_by, splits, conditions]
-FUNCTIONS += [transfer, seed_spread, near_duplicates]
+FUNCTIONS += [seed_spread, near_duplicates]
 FIGURES = {"results": table} | {one.__name__.replace("_", "-"): one for one in FUNCTIONS}
 
 
