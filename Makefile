@@ -47,7 +47,7 @@ repro: $(VENV)/installed ## Run every stage that is not up to date, show the met
 	@$(MAKE) --no-print-directory metrics
 
 metrics: $(VENV)/installed ## Show the metrics
-	@python -m tools results
+	@python -m tools cards results
 
 experiments: $(VENV)/installed ## Show the experiments of all commits
 	@python -m tools experiments

@@ -1,9 +1,8 @@
 """Runs a tool, as the Makefile does.
 
-    python -m tools NAME [VALUE ...] [--OPTION[=VALUE] ...]
+    python -m tools NAME [VALUE ...] [--OPTION ...]
 
-The values and options are the parameters of the tool's function `main`, which states their types
-and limits.
+They are the parameters of the tool's function `main`, which states their types and limits.
 """
 
 import subprocess
@@ -21,8 +20,7 @@ def main() -> None:
         sys.exit(__doc__)
     name, *words = sys.argv[1:]
     values = [word for word in words if not word.startswith("--")]
-    pairs = [word[2:].partition("=") for word in words if word.startswith("--")]
-    options = {key.replace("-", "_"): value or True for key, _, value in pairs}
+    options = {word[2:].replace("-", "_"): True for word in words if word.startswith("--")}
     try:
         # Converts the words to the annotated types, and checks the limits.
         validate_call(import_module(f"tools.{name}").main)(*values, **options)

@@ -1,27 +1,59 @@
-"""Writes figures into the cards (docs/cards) and the README, between markers.
+"""Writes figures into the cards (docs/cards) and the README, between markers, or prints one.
 
 Between `<!-- mistakes mnist/predictions.csv -->` and `<!-- /mistakes -->`, for example, is what the
 function `mistakes` returns for this file below data/.
+
+python -m tools cards            writes all figures
+python -m tools cards results    prints this one
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tools import markdown
-from tools.results import read_rows, reading, table, with_interval
+from tools.results import read_metrics, read_rows, reading
 
 DATA = Path("data")
 PAGES = ("README.md", *map(str, sorted(Path("docs/cards").glob("*.md"))))
 SPLITS = {"_validation": "validation", "": "test", "_unseen": "unseen typefaces"}
 """The ends of file names and metrics, and what a reader calls the split."""
 MOST_MISTAKES = 8
+OTHER = r"(?!mnist/|ascii_letter/)([^/]+)/"
+NAMES = {
+    r"mnist/accuracy": "digits, accuracy on the test images",
+    r"ascii_letter/accuracy_unseen": "letters, accuracy, unseen typefaces",
+    r"ascii_letter/accuracy_unseen_text": "letters, unseen text typefaces",
+    r"ascii_letter/accuracy_unseen_display": "letters, unseen display typefaces",
+    r"ascii_letter/accuracy_unseen_handwriting": "letters, unseen handwriting",
+    r"ascii_letter/accuracy_unseen_script": "letters, unseen script",
+    r"ascii_letter/accuracy_unseen_pen": "letters of a pen, unseen hands",
+    r"ascii_letter/none_sure_trained_unseen": "no letter, known kind, yet sure",
+    r"ascii_letter/none_sure_new_unseen": "no letter, new kind, yet sure",
+    r"transfer/labels_(\d+)\.transfer_gain": r"transfer gain, labels per class: \1",
+    rf"{OTHER}accuracy": r"\1, accuracy on the test images",
+    rf"{OTHER}macro_accuracy": r"\1, macro accuracy on the test images",
+}
+"""The rows: patterns of FOLDER/KEY, and what a reader calls the metric."""
 
 
 def figure(name: str, *words: str) -> str:
     """Returns what belongs between the markers of a figure."""
     return FIGURES[name](*words)
+
+
+def results() -> str:
+    """Shows the metrics in a table of at most 80 columns."""
+    read = read_metrics(Path()).items()
+    metrics = {f"{Path(path).parent.name}/{key}": value for (path, key), value in read}
+    rows = [("what", "result", "95 % interval")]
+    for pattern, name in NAMES.items():
+        found = filter(None, (re.fullmatch(pattern, key) for key in metrics))
+        rows += [(one.expand(name), *_with_interval(metrics, one[0])) for one in found]
+    lines = [f"| {what:37} | {result:>12} | {interval:>21} |" for what, result, interval in rows]
+    return "\n".join([lines[0], f"|{'-' * 39}|{'-' * 14}|{'-' * 23}|", *lines[1:]])
 
 
 def accuracy(pipeline: str) -> str:
@@ -38,7 +70,7 @@ def accuracy(pipeline: str) -> str:
         n_images = f"{sum(row['actual'] != 'none' for row in images):,}"  # those of the accuracy
         others = (f"{values[f'{key}{suffix}']:.4f}" for key in ("loss", "calibration_error"))
         none = _percent(values.get(f"none_sure{suffix}", ""))
-        share = with_interval(values, f"accuracy{suffix}")
+        share = _with_interval(values, f"accuracy{suffix}")
         rows.append((name, n_images, *share, *others, none))
     header = ("split", "images", "accuracy", "95 % interval", "loss, nats")
     return markdown.table((*header, "calibration error", "none, but sure"), rows)
@@ -95,9 +127,17 @@ def near_duplicates(pipeline: str) -> str:
     return str(len(read_rows(DATA / "overview" / pipeline / "near_duplicates.csv")))
 
 
-FUNCTIONS: list[Callable[..., str]] = [accuracy, mistakes, unseen_by, splits, conditions]
+FUNCTIONS: list[Callable[..., str]] = [results, accuracy, mistakes, unseen_by, splits, conditions]
 FUNCTIONS += [seed_spread, near_duplicates]
-FIGURES = {"results": table} | {one.__name__.replace("_", "-"): one for one in FUNCTIONS}
+FIGURES = {function.__name__.replace("_", "-"): function for function in FUNCTIONS}
+
+
+def _with_interval(metrics: Mapping[str, float], key: str) -> tuple[str, str]:
+    """Formats a metric and its interval: gains in percentage points, shares in percent."""
+    style, unit = ("+.1f", " points") if "gain" in key else (".2f", " %")
+    ends = (key, f"{key}_low", f"{key}_high")
+    value, *interval = [f"{100 * metrics[end]:{style}}" for end in ends if end in metrics]
+    return f"{value}{unit}", f"{' to '.join(interval)}{unit}" if interval else ""
 
 
 def _percent(share: float | str) -> str:
@@ -105,7 +145,10 @@ def _percent(share: float | str) -> str:
     return f"{100 * float(share):.2f} %" if share != "" else "-"
 
 
-def main() -> None:
+def main(*words: str) -> None:
+    if words:
+        print(figure(*words))
+        return
     for page in map(Path, PAGES):
         with reading(page):  # and the files of its figures
             page.write_text(markdown.rewrite(page.read_text("utf-8"), figure), "utf-8")

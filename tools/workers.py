@@ -81,12 +81,12 @@ def worker(
 
 
 def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
-    """Waits for all workers, or until PATIENCE after a failure. Returns the failures."""
-    deadline = float("inf")
-    while None in [worker.poll() for worker in workers] and time.monotonic() < deadline:
-        if any(worker.returncode for worker in workers):
-            deadline = min(deadline, time.monotonic() + PATIENCE)
+    """Waits for all workers; after a failure, PATIENCE for each. Returns the failures."""
+    while None in (codes := [worker.poll() for worker in workers]) and not any(codes):
         time.sleep(0.1)
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.wait(PATIENCE)
     codes = [worker.returncode for worker in workers]
     return [f"worker {index}: exit code {code}" for index, code in enumerate(codes) if code]
 

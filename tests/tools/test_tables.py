@@ -11,7 +11,7 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.transfer.config import TransferConfig
 from tests.conftest import ROOT
 from tests.tools.conftest import Project
-from tools import experiments, results, smoke
+from tools import experiments, smoke
 from tools.cards import FIGURES, PAGES, figure
 from tools.markdown import rewrite
 
@@ -33,7 +33,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(
     stages = "train: {metrics: [kana/m.json: {cache: false}, not_yet/m.json: {cache: false}]}"
     files = "mnist/m.json, transfer/m.json"
     (tmp_path / "dvc.yaml").write_text(f"stages: {{{stages}}}\nmetrics: [{files}]")
-    lines = results.table().splitlines()
+    lines = figure("results").splitlines()
     assert {len(line) for line in lines} == {80}
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
         ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
