@@ -1,10 +1,7 @@
 """Writes figures into the cards (docs/cards) and the README, between markers, or prints one.
 
-Between `<!-- mistakes mnist/predictions.csv -->` and `<!-- /mistakes -->`, for example, is what the
-function `mistakes` returns for this file below data/.
-
-python -m tools cards            writes all figures
-python -m tools cards results    prints this one
+Between `<!-- mistakes mnist/predictions.csv -->` and `<!-- /mistakes -->` is what the function
+`mistakes` returns for this file below data/; `python -m tools cards results` prints `results()`.
 """
 
 import json
@@ -37,11 +34,6 @@ NAMES = {
     rf"{OTHER}macro_accuracy": r"\1, macro accuracy on the test images",
 }
 """The rows: patterns of FOLDER/KEY, and what a reader calls the metric."""
-
-
-def figure(name: str, *words: str) -> str:
-    """Returns what belongs between the markers of a figure."""
-    return FIGURES[name](*words)
 
 
 def results() -> str:
@@ -145,10 +137,10 @@ def _percent(share: float | str) -> str:
     return f"{100 * float(share):.2f} %" if share != "" else "-"
 
 
-def main(*words: str) -> None:
-    if words:
-        print(figure(*words))
+def main(name: str = "", *words: str) -> None:
+    if name:
+        print(FIGURES[name](*words))
         return
     for page in map(Path, PAGES):
         with reading(page):  # and the files of its figures
-            page.write_text(markdown.rewrite(page.read_text("utf-8"), figure), "utf-8")
+            page.write_text(markdown.rewrite(page.read_text("utf-8"), FIGURES), "utf-8")

@@ -1,7 +1,7 @@
 """Markdown tables, and pages whose figures stay up to date."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 
 def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
@@ -11,14 +11,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def rewrite(page: str, figure: Callable[..., str]) -> str:
-    """Replaces what is between <!-- NAME WORD... --> and <!-- /NAME --> by figure(NAME, WORD...).
+def rewrite(page: str, figures: Mapping[str, Callable[..., str]]) -> str:
+    """Replaces what is between <!-- NAME WORD... --> and <!-- /NAME --> by figures[NAME](WORD...).
 
     A figure of several lines gets an empty line before and after it.
     """
 
     def fill(found: re.Match[str]) -> str:
-        text = figure(*found[1].split())
+        name, *words = found[1].split()
+        text = figures[name](*words)
         space = "\n\n" if "\n" in text else ""
         return f"<!-- {found[1]} -->{space}{text}{space}<!-- /{found[2]} -->"
 

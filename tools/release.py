@@ -17,11 +17,8 @@ from tools.serve import page_files
 
 
 def main(target: Path = Path("release")) -> None:
-    """Writes the release of the pipelines of the current folder.
-
-    Those with an architecture of their own are left out: `predict --weights` runs no code.
-    """
     trained = [load(name) for name in list_pipelines(Path("params.yaml"))]
+    # Not those with an architecture of their own: `predict --weights` runs no code.
     released = [one for one in trained if one.config.architecture == STANDARD]
     with replacing(target) as folder:
         folder.mkdir()

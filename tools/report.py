@@ -39,14 +39,11 @@ def main(base: str, head: str, out: Path) -> None:
 
 def find_notes(base: Revision, head: Revision) -> list[str]:
     """Returns what a reader must know before the numbers, one line each."""
-    names, notes = [one.commit[:10] for one in (base, head)], []
+    notes = []
     if find_commit("HEAD") == head.commit and is_edited():
-        notes.append(
-            "the workspace has uncommitted changes; this report compares "
-            f"{' with '.join(names)}. Commit to include them"
-        )
+        notes.append("the workspace has uncommitted changes. Commit to include them in the report")
     if base.commit == head.commit:
-        notes.append(f"base and head are the same commit {names[0]}: nothing can differ")
+        notes.append(f"base and head are the same commit {base.commit[:10]}: nothing can differ")
     if edited := git("diff", "--name-only", base.commit, head.commit, "--", *CHECKS):
         paths = sorted({path.strip('"').partition("/")[0] for path in edited.splitlines()})
         notes.append(f"the commits differ in what checks them: read {', '.join(paths)}")

@@ -60,13 +60,10 @@ def make_project(root: Path) -> None:
 def clone(folder: str, commit: str = "HEAD") -> None:
     """Clones the repository here. The clone shares its cache, to save disk space."""
     cache = str(Path(".dvc/cache").resolve())
-    for command in (
-        ["git", "clone", "--quiet", "--no-checkout", ".", folder],
-        # Not `clone --branch`: the commit may be on no branch.
-        ["git", "-C", folder, "checkout", "--quiet", "--detach", commit],
-        ["dvc", "--cd", folder, "cache", "dir", "--quiet", "--local", cache],
-    ):
-        subprocess.run(command, check=True)
+    git("clone", "--quiet", "--no-checkout", ".", folder)
+    # Not `clone --branch`: the commit may be on no branch.
+    git("-C", folder, "checkout", "--quiet", "--detach", commit)
+    subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=folder, check=True)
 
 
 def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, object]]) -> str:
@@ -79,10 +76,9 @@ def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, obj
         changes = [f"--set-param={key}={value}" for key, value in choose().items()]
         with tempfile.TemporaryDirectory(prefix=f"letterpress-{name}-") as folder:
             clone(folder, commit)
-            for command in (
-                ["dvc", "exp", "run", "--name", name, *changes, "evaluate"],
-                # The outputs are in the shared cache already.
-                ["dvc", "exp", "push", "--quiet", "--no-cache", "origin", name],
-            ):
-                subprocess.run(command, cwd=folder, check=True)
+            run = ["dvc", "exp", "run", "--name", name, *changes, "evaluate"]
+            subprocess.run(run, cwd=folder, check=True)
+            # Without outputs: they are in the shared cache already.
+            push = ["dvc", "exp", "push", "--quiet", "--no-cache", "origin", name]
+            subprocess.run(push, cwd=folder, check=True)
     return experiment

@@ -24,7 +24,7 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def read_metrics(root: Path) -> dict[tuple[str, str], float]:
-    """Returns the numbers in the metric files that dvc.yaml lists and that exist, by file and key."""
+    """Returns the numbers in the metric files of dvc.yaml that exist, by file and key."""
     with reading(root / "dvc.yaml"):
         pipeline = read_params(root / "dvc.yaml")
         listed = [*pipeline.get("metrics", [])]

@@ -17,7 +17,6 @@ from letterpress.core.params import read_params
 from tools.repository import find_commit, git, make_project
 from tools.results import read_metrics, read_rows, reading
 
-Stages = dict[str, dict[str, Any]]
 Rows = dict[str, dict[str, str]]
 
 
@@ -27,7 +26,7 @@ class Revision:
 
     commit: str  # the full hash
     params: dict[str, Any]  # by path, "mnist.learning_rate"
-    stages: Stages  # of dvc.lock
+    stages: dict[str, dict[str, Any]]  # of dvc.lock
     hashes: dict[str, str]  # MD5 in dvc.lock, by file or folder
     metrics: dict[tuple[str, str], float]  # by file and key
     predictions: dict[str, Rows]  # by file and image, with "actual" and "predicted"
@@ -39,7 +38,7 @@ def read_revision(name: str) -> Revision:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         # From a zip file, links become files. The settings of DVC are not the commit's to make.
-        paths = ".", ":(exclude).dvc"
+        paths = ".", ":(exclude,icase).dvc"
         git("-C", top, "archive", "--format=zip", f"--output={root / 'zip'}", commit, *paths)
         shutil.unpack_archive(root / "zip", root / "files", "zip")
         try:
@@ -81,7 +80,7 @@ def _read_predictions(path: Path) -> Rows:
     return {name: row for name, row in by_image.items() if row["actual"] != "none"}
 
 
-def _find_stale(root: Path, locked: Stages) -> Iterator[str]:
+def _find_stale(root: Path, locked: Mapping[str, Any]) -> Iterator[str]:
     """Yields what of dvc.lock does not belong to the code, the params and the results beside it.
 
     DVC compares them, as for `dvc repro --dry --allow-missing`: as the folder has no cache, outputs

@@ -2,9 +2,6 @@
 
 python -m tools seeds 5         the accuracies of HEAD, also in docs/seeds.md
 python -m tools seeds 5 main    the differences between main and HEAD, paired by seed
-
-Each training is a DVC experiment, seed-1 and so on, in a clone that shares this repository's cache.
-Experiments stay, so no commit is trained twice with a seed; `make experiments` lists them.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -81,4 +78,4 @@ def main(n_seeds: Annotated[int, Ge(2)], base: str | None = None) -> None:
         return
     text = f"Trained with seeds 1 to {n_seeds}:\n\n{summary(*sides)}"
     print(f"\n{text}")
-    PAGE.write_text(markdown.rewrite(PAGE.read_text("utf-8"), lambda _: text), "utf-8")
+    PAGE.write_text(markdown.rewrite(PAGE.read_text("utf-8"), {"seeds": lambda: text}), "utf-8")

@@ -34,11 +34,9 @@ MODELS = [f"{tab}/{end}" for tab in ("letters", "digits") for end in ("model.jso
 
 
 def page_files(web: Path, model: Path) -> dict[str, Path]:
-    """Returns the files of the page by the path of their URL; `model` is the output of export_web.
-
-    Links in `web` are left out: they may lead anywhere.
-    """
+    """Returns the files of the page by the path of their URL; `model` is what export_web makes."""
     suffixes = {".css", ".html", ".js", ".svg"}
+    # Without links, which may lead anywhere.
     found = (path for path in web.iterdir() if path.suffix in suffixes and not path.is_symlink())
     scripts = [web / "node_modules/@tensorflow" / library for library in LIBRARIES]
     return {

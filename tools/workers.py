@@ -23,9 +23,7 @@ from annotated_types import Ge
 from letterpress.core.errors import PipelineError
 from letterpress.jobs.processes import n_cores
 
-if sys.platform == "linux":
-    import fcntl
-
+Worker = subprocess.Popen[bytes]
 PATIENCE = 30  # seconds in which workers may report a lost worker before they are stopped
 
 SET_FLAGS, UP = 0x8914, 1  # of network interfaces in Linux: see netdevice(7)
@@ -47,7 +45,8 @@ def own_network() -> list[str]:
 
 def start_loopback() -> None:
     """Starts the loopback interface of a new network namespace, which has no other one."""
-    assert sys.platform == "linux"
+    import fcntl  # Windows has none
+
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         fcntl.ioctl(any_socket, SET_FLAGS, struct.pack("16sH22x", b"lo", UP))
 
@@ -60,9 +59,7 @@ def find_addresses(n: int) -> list[str]:
 
 
 @contextmanager
-def worker(
-    index: int, addresses: list[str], command: list[str]
-) -> Iterator[subprocess.Popen[bytes]]:
+def worker(index: int, addresses: list[str], command: list[str]) -> Iterator[Worker]:
     """Runs one of several workers, with its share of the cores. Only the chief prints results."""
     cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
     threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, n_cores() // len(addresses)))}
@@ -80,7 +77,7 @@ def worker(
         process.wait()
 
 
-def wait(workers: list[subprocess.Popen[bytes]]) -> list[str]:
+def wait(workers: list[Worker]) -> list[str]:
     """Waits for all workers; after a failure, PATIENCE for each. Returns the failures."""
     while None in (codes := [worker.poll() for worker in workers]) and not any(codes):
         time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from letterpress.core.files import write_json
@@ -33,11 +34,11 @@ def with_tables(page: str, results: Mapping[str, Any]) -> str:
         "On {cores} cores of {processor}, Python {python}, load at the end of the run {load}."
     ).format(**results["machine"])
 
-    def write(name: str) -> str:
-        rows = list(results["tables"][name].values())
+    def write(rows: list[dict[str, str]]) -> str:
         return f"{markdown.table(rows[0], [row.values() for row in rows])}\n\n{machine}"
 
-    return markdown.rewrite(page, write)
+    tables = results["tables"].items()
+    return markdown.rewrite(page, {name: partial(write, [*rows.values()]) for name, rows in tables})
 
 
 def add(run: Mapping[str, Any]) -> None:

@@ -150,7 +150,7 @@ def test_uncommitted_changes_and_equal_commits_are_reported(project: Project) ->
     project.write_yaml()
     done = run(BASE, "report.md")
     first, second = Path("report.md").read_text(encoding="utf-8").split("\n\n")[:2]
-    assert first.startswith("> **the workspace has uncommitted changes; this report compares ")
+    assert first.startswith("> **the workspace has uncommitted changes. ")
     assert second.startswith("> **base and head are the same commit ")
     warnings = [f"warning: {note[4:-2]}" for note in (first, second)]
     assert (done.returncode, done.stderr.splitlines()) == (0, warnings)

@@ -12,7 +12,7 @@ from letterpress.transfer.config import TransferConfig
 from tests.conftest import ROOT
 from tests.tools.conftest import Project
 from tools import experiments, smoke
-from tools.cards import FIGURES, PAGES, figure
+from tools.cards import FIGURES, PAGES, accuracy, mistakes, results
 from tools.markdown import rewrite
 
 SUFFIXES = ("_validation", "", "_unseen")
@@ -33,7 +33,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(
     stages = "train: {metrics: [kana/m.json: {cache: false}, not_yet/m.json: {cache: false}]}"
     files = "mnist/m.json, transfer/m.json"
     (tmp_path / "dvc.yaml").write_text(f"stages: {{{stages}}}\nmetrics: [{files}]")
-    lines = figure("results").splitlines()
+    lines = results().splitlines()
     assert {len(line) for line in lines} == {80}
     assert [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]] == [
         ["digits, accuracy on the test images", "99.25 %", "99.06 to 100.00 %"],
@@ -92,20 +92,18 @@ def test_every_figure_is_up_to_date_and_on_a_page(monkeypatch: pytest.MonkeyPatc
     found = set()
     for page in PAGES:
         text = Path(page).read_text(encoding="utf-8")
-        assert rewrite(text, figure) == text, "run `make cards`"
+        assert rewrite(text, FIGURES) == text, "run `make cards`"
         found |= set(re.findall(r"<!-- ([\w-]+).*? -->", text))
     assert found == FIGURES.keys()
 
 
 def test_rewrite_replaces_what_is_between_markers() -> None:
-    def figure(name: str, *words: str) -> str:
-        return {"one": "1", "a-table": "\n".join(words)}[name]
-
+    figures = {"one": lambda: "1", "a-table": lambda *words: "\n".join(words)}
     text = "An <!-- one -->old<!-- /one -->\n<!-- a-table a b -->\n\nold\n\n<!-- /a-table -->"
     new = "An <!-- one -->1<!-- /one -->\n<!-- a-table a b -->\n\na\nb\n\n<!-- /a-table -->"
-    assert rewrite(text, figure) == rewrite(new, figure) == new
+    assert rewrite(text, figures) == rewrite(new, figures) == new
     with pytest.raises(KeyError, match="other"):
-        rewrite("<!-- other --><!-- /other -->", figure)
+        rewrite("<!-- other --><!-- /other -->", figures)
 
 
 def test_results_and_mistakes_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,8 +119,8 @@ def test_results_and_mistakes_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     for split in SUFFIXES:
         path = folder / f"predictions{split}.csv"
         path.write_text("actual,predicted\na,a\ni,l\nl,i\nl,i\nb,b\nnone,b\n", encoding="utf-8")
-    last = figure("accuracy", "ascii_letter").splitlines()[-1]
+    last = accuracy("ascii_letter").splitlines()[-1]
     cells = "unseen typefaces | 5 | 50.00 % | 25.00 to 75.00 % | 2.0000 | 0.1000 | 2.00 %"
     assert last == f"| {cells} |"
-    table = figure("mistakes", "ascii_letter/predictions_unseen.csv")
+    table = mistakes("ascii_letter/predictions_unseen.csv")
     assert table.splitlines()[2:] == ["| l | i | 2 |", "| i | l | 1 |", "| all others |  | 0 |"]
