@@ -9,7 +9,7 @@ _MODULES = {
     "write_splits": "records.write",
     "train": "training.loop",
     "evaluate_splits": "evaluation.metrics",
-    "run": "core.errors",
+    "run": "core.stage",
     "load": "loading",
 }
 __all__ = list(_MODULES)

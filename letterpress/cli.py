@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from letterpress.core.errors import PipelineError, escape, run
+from letterpress.core.errors import PipelineError, escape
 from letterpress.core.interrupts import prepare
+from letterpress.core.stage import run
 from letterpress.export import SUFFIXES, export
 
 if TYPE_CHECKING:

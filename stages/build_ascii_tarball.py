@@ -4,7 +4,7 @@ from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import draw_tarballs
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 
 RAW, TYPEFACES = Path("data/ascii_letter/raw"), Path("data/typefaces")
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.evaluation.metrics import evaluate_splits
 from letterpress.mistakes.show import read_manifests, show_mistakes
 from letterpress.mnist.config import MnistConfig

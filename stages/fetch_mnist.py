@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.fetching.fetch import fetch
 from letterpress.mnist.fetch import FetchMnistConfig
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.typefaces import FetchTypefacesConfig, list_files
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.fetching.fetch import fetch
 
 TYPEFACES = Path("data/typefaces")

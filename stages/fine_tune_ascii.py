@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.errors import run
 from letterpress.core.files import replacing
+from letterpress.core.stage import run
 from letterpress.training.loop import train
 from letterpress.training.workers import is_chief
 

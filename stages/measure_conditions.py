@@ -4,7 +4,7 @@ from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.conditions.measure import ConditionsConfig, Pipeline, write_conditions
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.mnist.config import MnistConfig
 
 FOLDERS = {"digits": Path("data/mnist"), "letters": Path("data/ascii_letter")}

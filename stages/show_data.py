@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.mistakes.show import read_manifests
 from letterpress.mnist.config import MnistConfig
 from letterpress.overview.show import show_data

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from letterpress.core.errors import run
 from letterpress.core.files import replacing
+from letterpress.core.stage import run
 from letterpress.mnist.config import MnistConfig
 from letterpress.training.loop import train
 from letterpress.training.workers import is_chief

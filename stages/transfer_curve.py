@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.errors import run
 from letterpress.core.files import write_csv, write_json
+from letterpress.core.stage import run
 from letterpress.transfer.config import TransferConfig
 from letterpress.transfer.curve import GAIN, Point, measure_points, plot_points, transfer_gains
 

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.mnist import examples
 from letterpress.mnist.config import MnistConfig
 from letterpress.records import tarball

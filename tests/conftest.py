@@ -73,7 +73,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _accept_ctrl_c() -> None:
-    """Ctrl-C is ignored in what a shell runs in the background, and after `errors.run`."""
+    """Ctrl-C is ignored in what a shell runs in the background, and after `stage.run`."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

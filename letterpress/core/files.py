@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from letterpress.core.errors import PipelineError
 from letterpress.core.watch import check_inputs
 
 if sys.platform != "win32":
@@ -120,8 +121,6 @@ def write_json(target: Path, values: Mapping[str, object]) -> None:
     try:
         text = json.dumps(_rounded(values), indent=2, allow_nan=False)
     except ValueError as error:
-        from letterpress.core.errors import PipelineError  # which imports this module
-
         raise PipelineError(
             f"{target}: expected finite numbers (got {values!s:.200}). "
             "Train again with a lower learning_rate"

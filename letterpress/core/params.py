@@ -15,7 +15,10 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from typing_extensions import Self
 
 from letterpress.core.errors import PipelineError
-from letterpress.core.watch import note_params
+
+PARAMS = Path("params.yaml")
+first_values: dict[str, Any] = {}
+"""The values of params.yaml as this process first read them. `core.watch` compares later ones."""
 
 
 def read_params(path: Path) -> dict[str, Any]:
@@ -36,7 +39,8 @@ def read_params(path: Path) -> dict[str, Any]:
         raise PipelineError(f"{path}: not readable as YAML ({reason}). Correct it") from error
     if not isinstance(params, dict) or not all(isinstance(key, str) for key in params):
         raise PipelineError(f"{path}: expected one `key: value` per line (learning_rate: 0.01)")
-    note_params(path, params)
+    if path == PARAMS:  # a later reading may already see an edit
+        first_values.update({key: params[key] for key in params.keys() - first_values.keys()})
     return params
 
 

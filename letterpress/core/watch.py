@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -16,12 +16,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-_PARAMS = Path("params.yaml")
+from letterpress.core.errors import PipelineError
 
 _code: dict[Path, bytes] = {}
 """The project's source files that Python has imported, as they were at that time."""
-_values: dict[str, Any] = {}
-"""The values of params.yaml, as they were when they were first read."""
 _states: dict[Path, tuple[int, ...]] = {}
 """The state of each other file among the dependencies, when the stage started."""
 _IGNORED = {".py", ".pyc", ".swp", ".orig"}
@@ -70,26 +68,16 @@ def watch_inputs() -> None:
 def _refuse_links() -> None:
     links = {str(folder) for out in _stage["outs"] for folder in Path(out).parents}
     for link in sorted(filter(os.path.islink, links)):
-        from letterpress.core.errors import PipelineError  # which imports this module
-
         raise PipelineError(
             f"{link}: DVC keeps no outputs in a symbolic link (got one to {os.path.realpath(link)}). "
             "Make it a folder; to use another disk, move the cache: `dvc cache dir`"
         )
 
 
-def note_params(path: Path, values: Mapping[str, Any]) -> None:
-    """Notes the values of params.yaml when they are first read."""
-    if path == _PARAMS:  # a later reading may already see an edit
-        _values.update({key: values[key] for key in values.keys() - _values.keys()})
-
-
 def check_inputs() -> None:
     """Raises a PipelineError and removes the stage's outputs if a dependency has changed."""
     changed = sorted({*_changes()}) if _stage else []
     if changed:
-        from letterpress.core.errors import PipelineError  # which imports this module
-
         for out in map(Path, _stage["outs"]):
             shutil.rmtree(out) if out.is_dir() else out.unlink(missing_ok=True)
         more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
@@ -105,13 +93,13 @@ def _changes() -> Iterator[str]:
             yield str(path)
     for path, _ in _states.items() ^ _read_states().items():
         yield str(path)
-    if _values:
-        from letterpress.core.params import read_params  # which imports this module
+    from letterpress.core.params import PARAMS, first_values, read_params  # slow to import
 
-        values = read_params(_PARAMS)
+    if first_values:
+        values = read_params(PARAMS)
         for key in _stage["params"]:
-            if _find(values, key) != _find(_values, key):
-                yield f"{_PARAMS}: {key}"
+            if _find(values, key) != _find(first_values, key):
+                yield f"{PARAMS}: {key}"
 
 
 def _find(values: Any, key: str) -> Any:
@@ -144,7 +132,7 @@ def _note_code(file: str | None) -> None:
 
 def _read_stage(name: str) -> dict[str, list[str]]:
     """Returns what dvc.yaml lists for a stage; options are left out."""
-    from letterpress.core.params import read_params  # which imports this module
+    from letterpress.core.params import PARAMS, read_params  # slow to import
 
     name, _, item = name.partition("@")
     stages = read_params(Path("dvc.yaml")).get("stages", {})
@@ -152,7 +140,7 @@ def _read_stage(name: str) -> dict[str, list[str]]:
     stage = stage.get("do", stage)  # of a foreach stage
 
     def fill(found: re.Match[str]) -> str:
-        return item if found[1] == "item" else str(_find(read_params(_PARAMS), found[1]))
+        return item if found[1] == "item" else str(_find(read_params(PARAMS), found[1]))
 
     listed = {
         kind: [

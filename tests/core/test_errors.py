@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from letterpress.core.errors import PipelineError, run
+from letterpress.core.errors import PipelineError
 from letterpress.core.files import locked
 from letterpress.core.interrupts import prepare
+from letterpress.core.stage import run
 from tests.conftest import ROOT
 from tests.core.test_files import contents
 
@@ -84,7 +85,7 @@ def test_before_a_stage_runs_ctrl_c_or_a_missing_package_is_one_line(
 
 PROGRAM = """
 from pathlib import Path
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.core.files import replacing
 
 def main():

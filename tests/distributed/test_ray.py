@@ -20,7 +20,8 @@ PROGRAM = """
 import json, os, sys, time
 from pathlib import Path
 import numpy as np
-from letterpress.core.errors import PipelineError, run
+from letterpress.core.errors import PipelineError
+from letterpress.core.stage import run
 from letterpress.jobs.map import map_jobs
 from letterpress.jobs.shards import Job
 

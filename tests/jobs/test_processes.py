@@ -59,7 +59,7 @@ def test_the_cores_are_those_that_the_process_may_use() -> None:
 
 PROGRAM = """
 import multiprocessing, time
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.jobs import processes
 
 def main():

@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from letterpress.core.errors import run
 from letterpress.core.files import replacing
+from letterpress.core.stage import run
 from letterpress.evaluation.metrics import evaluate_splits
 from letterpress.images.config import ImagesConfig
 from letterpress.training.loop import train

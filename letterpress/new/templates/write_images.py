@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from letterpress.core.errors import run
+from letterpress.core.stage import run
 from letterpress.images.config import ImagesConfig
 from letterpress.images.examples import read_splits
 from letterpress.records.write import write_splits
