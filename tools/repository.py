@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ def clone(folder: str, commit: str = "HEAD") -> None:
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=folder, check=True)
 
 
-def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, object]]) -> str:
-    """Runs the stage evaluate and all that it needs, unless the commit has the experiment already.
+def run_experiment(
+    commit: str, name: str, stages: Sequence[str], choose: Callable[[], Mapping[str, object]]
+) -> str:
+    """Runs stages and all that they need, unless the commit has the experiment already.
 
     Returns its git reference. `choose` returns the params that it changes.
     """
@@ -76,7 +78,7 @@ def run_experiment(commit: str, name: str, choose: Callable[[], Mapping[str, obj
         changes = [f"--set-param={key}={value}" for key, value in choose().items()]
         with tempfile.TemporaryDirectory(prefix=f"letterpress-{name}-") as folder:
             clone(folder, commit)
-            run = ["dvc", "exp", "run", "--name", name, *changes, "evaluate"]
+            run = ["dvc", "exp", "run", "--name", name, *changes, *stages]
             subprocess.run(run, cwd=folder, check=True)
             # Without outputs: they are in the shared cache already.
             push = ["dvc", "exp", "push", "--quiet", "--no-cache", "origin", name]

@@ -60,7 +60,7 @@ def main(n_experiments: Annotated[int, Ge(1)]) -> None:
         name = f"search-{number}"
         choose = partial(propose, number, [*trials.values()])
         try:
-            trials[name] = read(run_experiment(commit, name, choose))
+            trials[name] = read(run_experiment(commit, name, ["evaluate"], choose))
         except subprocess.CalledProcessError:
             if not trials:
                 raise

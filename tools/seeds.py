@@ -4,6 +4,7 @@ python -m tools seeds 5         the accuracies of HEAD, also in docs/seeds.md
 python -m tools seeds 5 main    the differences between main and HEAD, paired by seed
 """
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
@@ -22,18 +23,23 @@ NAMES = {
     "digits, test": ("mnist", "accuracy"),
     "letters, test": ("ascii_letter", "accuracy"),
     "letters, unseen typefaces": ("ascii_letter", "accuracy_unseen"),
+    "letters, unseen text": ("ascii_letter", "accuracy_unseen_text"),
+    "letters, unseen handwriting": ("ascii_letter", "accuracy_unseen_handwriting"),
+    **{f"gain, labels: {n}": ("transfer", f"labels_{n}.transfer_gain") for n in (1, 5, 20, 80)},
 }
-"""The accuracies, and the folder and key of each. An accuracy that a recipe lacks is left out."""
+"""The accuracies, and the folder and key of each; the gains are from features of other digits. What a
+recipe lacks is left out."""
+STAGES = "evaluate", "transfer_curve"
 PAGE = Path("docs/seeds.md")
 
 Accuracies = dict[str, list[float]]  # by name; of each training, in percent
 
 
-def train(commit: str, seeds: range) -> Accuracies:
+def train(commit: str, seeds: Sequence[int]) -> Accuracies:
     """Trains with each seed, several at once. What was trained before is only read."""
 
     def train_once(seed: int) -> str:
-        return run_experiment(commit, f"seed-{seed}", lambda: {"seed": seed})
+        return run_experiment(commit, f"seed-{seed}", STAGES, lambda: {"seed": seed})
 
     with ThreadPoolExecutor(max(1, n_cores() // 2)) as pool:  # a training keeps two cores busy
         experiments = list(pool.map(train_once, seeds))
@@ -71,11 +77,13 @@ def comparison(base: Accuracies, head: Accuracies) -> str:
 
 def main(n_seeds: Annotated[int, Ge(2)], base: str | None = None) -> None:
     commits = [find_commit(base), find_head()] if base else [find_head()]
-    sides = [train(commit, range(1, n_seeds + 1)) for commit in commits]
+    # Ten apart, because transfer_curve adds 0, 1 and so on.
+    seeds = [10 * number for number in range(1, n_seeds + 1)]
+    sides = [train(commit, seeds) for commit in commits]
     if base:
         what = f"Two recipes, {base} and HEAD, each trained with the same {n_seeds} seeds:"
         print(f"\n{what}\n\n{comparison(*sides)}")
         return
-    text = f"Trained with seeds 1 to {n_seeds}:\n\n{summary(*sides)}"
+    text = f"Trained with seeds {', '.join(map(str, seeds))}:\n\n{summary(*sides)}"
     print(f"\n{text}")
     PAGE.write_text(markdown.rewrite(PAGE.read_text("utf-8"), {"seeds": lambda: text}), "utf-8")
