@@ -1,6 +1,6 @@
 """Trains with several seeds: a better recipe is better than luck with one seed.
 
-python -m tools seeds 5         the accuracies of HEAD, also in docs/seeds.md
+python -m tools seeds 5         the results of HEAD, also in docs/seeds.md
 python -m tools seeds 5 main    the differences between main and HEAD, paired by seed
 """
 
@@ -23,16 +23,19 @@ NAMES = {
     "digits, test": ("mnist", "accuracy"),
     "letters, test": ("ascii_letter", "accuracy"),
     "letters, unseen typefaces": ("ascii_letter", "accuracy_unseen"),
-    "letters, unseen text": ("ascii_letter", "accuracy_unseen_text"),
+    "letters, unseen text typefaces": ("ascii_letter", "accuracy_unseen_text"),
     "letters, unseen handwriting": ("ascii_letter", "accuracy_unseen_handwriting"),
-    **{f"gain, labels: {n}": ("transfer", f"labels_{n}.transfer_gain") for n in (1, 5, 20, 80)},
 }
-"""The accuracies, and the folder and key of each; the gains are from features of other digits. What a
-recipe lacks is left out."""
+NAMES |= {
+    f"transfer gain, labels per class: {n}": ("transfer", f"labels_{n}.transfer_gain")
+    for n in (1, 5, 20, 80)
+}
+"""The results, and the folder and key of each. One that a recipe lacks is left out."""
 STAGES = "evaluate", "transfer_curve"
+"""The stages that measure them."""
 PAGE = Path("docs/seeds.md")
 
-Accuracies = dict[str, list[float]]  # by name; of each training, in percent
+Accuracies = dict[str, list[float]]  # by name; of each training, in percent or points
 
 
 def train(commit: str, seeds: Sequence[int]) -> Accuracies:
@@ -56,22 +59,23 @@ def summary(head: Accuracies) -> str:
     rows = []
     for name, values in head.items():
         _, low, high = mean_interval(values)
-        interval = f"{low:.2f} to {high:.2f} %"
-        rows.append((name, f"{mean(values):.2f} %", f"{stdev(values):.2f}", interval))
-    header = ("accuracy", "mean", "standard deviation", "95 % interval of the mean")
+        unit = "points" if "gain" in name else "%"
+        interval = f"{low:.2f} to {high:.2f} {unit}"
+        rows.append((name, f"{mean(values):.2f} {unit}", f"{stdev(values):.2f}", interval))
+    header = ("result", "mean", "standard deviation", "95 % interval of the mean")
     return markdown.table(header, rows)
 
 
 def comparison(base: Accuracies, head: Accuracies) -> str:
-    """Returns the mean difference by seed, in points, and its interval (Student's t) as a table."""
+    """Returns the means, in percent or points, and their difference by seed (Student's t)."""
     rows = []
     for name in [name for name in base if name in head]:
         pairs = zip(base[name], head[name], strict=True)
         change, low, high = mean_interval([after - before for before, after in pairs])
         verdict = "**better**" if low > 0 else "**worse**" if high < 0 else "within seed noise"
-        means = [f"{mean(side[name]):.2f} %" for side in (base, head)]
+        means = [f"{mean(side[name]):.2f}" for side in (base, head)]
         rows.append((name, *means, f"{change:+.2f}", f"{low:+.2f} to {high:+.2f}", verdict))
-    header = ("accuracy", "base", "head", "difference", "95 % interval", "verdict")
+    header = ("result", "base", "head", "difference", "95 % interval", "verdict")
     return markdown.table(header, rows)
 
 

@@ -18,11 +18,13 @@ import yaml
 params = yaml.safe_load(open("params.yaml"))
 with open(sys.argv[1], "a") as log:
     log.write("trained\\n")
-accuracy = 0.9 + 0.002 * params["seed"] / 10 - 0.05 * (params["learning_rate"] > 0.01)
+accuracy = 0.9 + 0.0002 * params["seed"] - 0.05 * (params["learning_rate"] > 0.01)
+metrics = {"accuracy": accuracy, "accuracy_validation": accuracy - 0.1}
+metrics["labels_5"] = {"transfer_gain": accuracy - 0.8}
 for pipeline in ("mnist", "ascii_letter"):
     target = Path("data", pipeline, "metrics.json")
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps({"accuracy": accuracy, "accuracy_validation": accuracy - 0.1}))
+    target.write_text(json.dumps(metrics))
 """
 
 
@@ -58,11 +60,15 @@ def log(project: Project, tmp_path: Path) -> Path:
     """Makes the project's training fake, and fast; returns the file with a line per training."""
     log = tmp_path / "log"
     project.write("train.py", TRAINING)
-    outs = [{f"data/{name}/metrics.json": {"cache": False}} for name in ("mnist", "ascii_letter")]
+    paths = [f"data/{name}/metrics.json" for name in ("mnist", "ascii_letter", "transfer")]
+    *outs, gains = [{path: {"cache": False}} for path in paths]
     command = f"{sys.executable} train.py {log}"
     params = ["seed", "learning_rate"]
     stage = {"cmd": command, "deps": ["train.py"], "params": params, "outs": outs}
-    project.pipeline = {"stages": {"evaluate": stage}, "metrics": [next(iter(out)) for out in outs]}
+    copy = ["mkdir -p data/transfer", f"cp {paths[0]} {paths[2]}"]
+    transfer = {"cmd": copy, "deps": paths[:1], "outs": [gains]}
+    project.pipeline = {"stages": {"evaluate": stage, "transfer_curve": transfer}, "metrics": paths}
+    project.params["seed"] = 10
     project.write("docs/seeds.md", "Seeds\n<!-- seeds --><!-- /seeds -->\n")
     project.write_yaml()
     project.run("dvc repro --quiet")
@@ -81,9 +87,10 @@ def test_commits_are_trained_once_per_seed_as_experiments(
     log.unlink()
     call(monkeypatch, "2", "HEAD~1")
     printed = capfd.readouterr().out
-    verdicts = dict(re.findall(r"^\| (\w+, \w+) \|.*\| (.+) \|$", printed, re.MULTILINE))
+    verdicts = dict(re.findall(r"^\| (\w.*?, .+?) \|.*\| (.+) \|$", printed, re.MULTILINE))
     assert list(verdicts) == [
-        f"{n}, {s}" for s in ("validation", "test") for n in ("digits", "letters")
+        *(f"{n}, {s}" for s in ("validation", "test") for n in ("digits", "letters")),
+        "transfer gain, labels per class: 5",
     ]
     assert set(verdicts.values()) == {"**worse**"}
     # Seed 10 of either commit has been trained: it is in the params.
@@ -92,7 +99,7 @@ def test_commits_are_trained_once_per_seed_as_experiments(
     assert not capfd.readouterr().out
     call(monkeypatch, "2")
     page = Path("docs/seeds.md").read_text("utf-8")
-    assert "seeds 10, 20:\n\n| accuracy | mean" in page
+    assert "seeds 10, 20:\n\n| result | mean" in page
     assert "| digits, test | 85.30 % | 0.14 | 84.03 to 86.57 % |" in page
     assert len(log.read_text("utf-8").splitlines()) == 2
     project.run("git for-each-ref --format=%(refname) refs/exps")
