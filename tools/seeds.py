@@ -11,6 +11,7 @@ from statistics import mean, stdev
 from typing import Annotated
 
 from annotated_types import Ge
+from dvc.utils.flatten import flatten
 
 from letterpress.jobs.processes import n_cores
 from letterpress.transfer.curve import mean_interval
@@ -48,7 +49,8 @@ def train(commit: str, seeds: Sequence[int]) -> Accuracies:
         experiments = list(pool.map(train_once, seeds))
     found = {}
     for name, (folder, key) in NAMES.items():
-        metrics = [read_values(one, f"data/{folder}/metrics.json") for one in experiments]
+        file = f"data/{folder}/metrics.json"
+        metrics = [flatten(read_values(one, file)) for one in experiments]
         if key in metrics[0]:
             found[name] = [100 * values[key] for values in metrics]
     return found

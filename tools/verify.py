@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from letterpress.core.errors import PipelineError
-from tools.report import SIGNIFICANT, compare_predictions
+from tools.report import compare_predictions
 from tools.repository import clone
 from tools.revision import Revision, changes, read_folder, read_revision
 
@@ -21,8 +21,9 @@ COMPUTED = ("evaluate", "measure_conditions", "transfer_curve", "export_web")
 """The stages that compute results from trained weights, in their order."""
 TRAINED = ("train_mnist", "fine_tune_ascii", *COMPUTED)
 """The stages that compute in floating point."""
-TOLERANCE = 0.03  # how far a metric may be from the committed one on another machine
-GAIN_TOLERANCE = 0.1  # the same for the transfer gain, the mean of a few short trainings
+WHOLE = "accuracy", "accuracy_validation", "accuracy_unseen"
+"""The metrics of a whole split, which differ least between processors."""
+SIGNIFICANT = 0.001  # trainings of one recipe differ at 0.05 more often than by chance
 
 
 def compare(committed: Revision, made: Revision) -> list[str]:
@@ -42,7 +43,8 @@ def compare(committed: Revision, made: Revision) -> list[str]:
             failures.append(f"{stage}: the same weights give other results ({changed})")
     for (path, key), before, after in changes(committed.metrics, made.metrics):
         print(f"{path} {key}: {before} -> {after}")
-        tolerance = GAIN_TOLERANCE if "transfer_gain" in key else TOLERANCE
+        # Less certain: a few trainings, images of one kind or style, and most of all of one class.
+        tolerance = 0.03 if key in WHOLE else 1 if key.startswith("recall.") else 0.1
         if before is None or after is None or not abs(after - before) <= tolerance:
             failures.append(f"{path}: {key} is more than {tolerance} from the committed value")
     for path, p in compare_predictions(committed, made).items():

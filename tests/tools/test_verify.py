@@ -34,6 +34,10 @@ def test_data_must_be_equal_and_other_weights_must_be_as_good(
     printed = capsys.readouterr().out
     assert "differs: data/weights.h5" in printed
     assert "m.json accuracy: 0.9 -> 0.915" in printed
+    # As two trainings of this project differ: small groups by more than whole splits.
+    metrics = {"accuracy_unseen": 0.954, "none_sure_new_unseen": 0.181, "recall.q": 0.9}
+    other = {"accuracy_unseen": 0.944, "none_sure_new_unseen": 0.133, "recall.q": 0.7}
+    assert compare(revision("1", "2", "3", **metrics), revision("1", "9", "9", **other)) == []
     for made, problem in (
         (revision("9", "9", accuracy=0.9, transfer_gain=0.05), "write_tfrecords@letters: data"),
         (revision("1", "2", "9", accuracy=0.9, transfer_gain=0.05), "evaluate: the same weights"),
@@ -58,8 +62,8 @@ def test_predictions_within_the_tolerance_must_not_be_significantly_better() -> 
         return Revision("", {}, {}, hashes, {}, {path: rows})
 
     assert compare(predicted(20), predicted(25)) == []
-    (failure,) = compare(predicted(20), predicted(30))
-    assert "predictions.csv: significantly other predictions (p = 0.00195)" in failure
+    (failure,) = compare(predicted(20), predicted(32))
+    assert "predictions.csv: significantly other predictions (p = 0.000488)" in failure
 
 
 # An evaluation whose weights are the number of images that it gets wrong.
