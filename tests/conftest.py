@@ -168,13 +168,18 @@ def _typefaces(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def replace_typefaces(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+    """Returns the folder of the font files."""
+    module = "letterpress.ascii_letter.typefaces"
+    patch.setattr(f"{module}._TABLE", folder / "typefaces.csv")
+    patch.setattr(f"{module}._HASHES", folder / "typefaces.sha256")
+    return folder / "fonts"
+
+
 @pytest.fixture
 def typefaces(_typefaces: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the font files of TYPEFACES, which replace those of the project."""
-    module = "letterpress.ascii_letter.typefaces"
-    monkeypatch.setattr(f"{module}._TABLE", _typefaces / "typefaces.csv")
-    monkeypatch.setattr(f"{module}._HASHES", _typefaces / "typefaces.sha256")
-    return _typefaces / "fonts"
+    return replace_typefaces(_typefaces, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from letterpress.ascii_letter.typefaces import draw_ink, find_typefaces
 from letterpress.core.errors import PipelineError
 from letterpress.jobs.shards import shard_paths
 from stages.build_ascii_tarball import RAW, TYPEFACES
-from tests.conftest import copy_project
+from tests.conftest import copy_project, replace_typefaces
 
 CONFIG = AsciiLetterConfig(
     n_images_per_class=8, n_validation_per_class=4, n_unseen_per_class=6, data_seed=1
@@ -61,11 +61,13 @@ def draw(folder: Path, shard: int = 0, **changes: Any) -> list[Letter]:
     return list(draw_set(config, "letters", find_typefaces(folder, "train"), shard))
 
 
-@pytest.fixture
-def tarballs(typefaces: Path, tmp_path: Path) -> dict[str, Tarball]:
-    draw_tarballs(tmp_path / "raw", typefaces, CONFIG)
-    assert {path.name for path in (tmp_path / "raw").iterdir()} == SETS.keys()
-    return {name: load(shard_paths(tmp_path / "raw" / name, ".tar", 1)[0]) for name in SETS}
+@pytest.fixture(scope="module")
+def tarballs(_typefaces: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tarball]:
+    raw = tmp_path_factory.mktemp("drawn") / "raw"
+    with pytest.MonkeyPatch.context() as patch:
+        draw_tarballs(raw, replace_typefaces(_typefaces, patch), CONFIG)
+    assert {path.name for path in raw.iterdir()} == SETS.keys()
+    return {name: load(shard_paths(raw / name, ".tar", 1)[0]) for name in SETS}
 
 
 def test_tarballs_hold_different_images_and_a_manifest(
@@ -101,7 +103,8 @@ def test_the_stage_writes_the_shards_that_the_library_draws(
     tmp_path: Path, typefaces: Path
 ) -> None:
     """In another process with another hash seed and time zone."""
-    config = CONFIG.replace(n_shards=3)
+    few = {"n_images_per_class": 2, "n_validation_per_class": 2, "n_unseen_per_class": 2}
+    config = CONFIG.replace(n_shards=3, **few)
     copy_project(tmp_path / "copy", {"ascii_letter": config.model_dump()})
     (tmp_path / "copy" / TYPEFACES).parent.mkdir()
     (tmp_path / "copy" / TYPEFACES).symlink_to(typefaces)
@@ -141,15 +144,16 @@ def test_a_failed_build_leaves_the_older_tarballs_as_they_were(
 
 
 def test_other_values_change_letters_but_more_letters_do_not(typefaces: Path) -> None:
-    images = {letter.filename: pixels(letter) for letter in draw(typefaces)}
+    few = {"n_classes": 5}
+    images = {letter.filename: pixels(letter) for letter in draw(typefaces, **few)}
 
     def n_same(letters: list[Letter]) -> int:
         return sum(pixels(letter) == images.get(letter.filename) for letter in letters)
 
-    assert n_same(draw(typefaces, n_images_per_class=20)) == len(images)
-    assert n_same(draw(typefaces, seed=9)) == len(images)  # of the training alone
+    assert n_same(draw(typefaces, **few, n_images_per_class=20)) == len(images)
+    assert n_same(draw(typefaces, **few, seed=9)) == len(images)  # of the training alone
     for changes in ({"data_seed": 2}, {"off_center": 4.0}, {"letter_size": 14}):
-        assert n_same(draw(typefaces, **changes)) < len(images) / 2
+        assert n_same(draw(typefaces, **few, **changes)) < len(images) / 2
     small = draw(typefaces, n_classes=3, image_height=20, image_width=40, pen_share=0.0)
     assert [letter.filename[0] for letter in small] == list("abc") * 8
     assert {Image.open(io.BytesIO(letter.png)).size for letter in small} == {(40, 20)}

@@ -65,7 +65,7 @@ def test_results_agree_and_a_training_alone_gives_what_it_gives_among_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("letterpress.jobs.processes.n_cores", lambda: 2)
+    monkeypatch.setattr("letterpress.jobs.processes.n_cores", lambda: 1)
     main()
     rows = list(csv.reader((RESULTS / "curve.csv").read_text("utf-8").splitlines()))
     assert rows[0] == ["labels_per_class", "start", "seed", "accuracy"]
