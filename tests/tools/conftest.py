@@ -3,12 +3,17 @@
 import json
 import os
 import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from dvc.repo import Repo
+
+from tools.__main__ import main
 
 N_IMAGES = 400
 PIPELINE = """
@@ -101,6 +106,23 @@ class Project:
         self.write_yaml()
         self.record(stage)
         self.commit()
+
+
+def run_tool(*words: str) -> subprocess.CompletedProcess[str]:
+    """Does what `python -m tools` does, without another process that imports what this one has."""
+    code = 0
+    with (
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as err,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(sys, "argv", ["tools", *words])
+        try:
+            main()
+        except SystemExit as stop:
+            print(stop.code, file=err)
+            code = 1
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from scipy.special import expit
 
 from letterpress.core.errors import PipelineError
 from tests.conftest import ROOT
-from tests.tools.conftest import N_IMAGES, Project
+from tests.tools.conftest import N_IMAGES, Project, run_tool
 from tools.report import CUT, LARGEST, MOST_ROWS, report
 from tools.revision import Revision, Rows, read_revision
 
@@ -32,6 +32,7 @@ def sections(base: str = BASE, head: str = "HEAD") -> dict[str, str]:
 
 
 def run(base: str, out: str) -> subprocess.CompletedProcess[str]:
+    """Runs the tool in another process, with another order of sets."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "1"}
     command = [sys.executable, "-m", "tools", "report", base, "HEAD", out]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -148,7 +149,7 @@ def test_long_and_hostile_params_leave_room_for_the_rest(
 def test_uncommitted_changes_and_equal_commits_are_reported(project: Project) -> None:
     project.params["seed"] = 2
     project.write_yaml()
-    done = run(BASE, "report.md")
+    done = run_tool("report", BASE, "HEAD", "report.md")
     first, second = Path("report.md").read_text(encoding="utf-8").split("\n\n")[:2]
     assert first.startswith("> **the workspace has uncommitted changes. ")
     assert second.startswith("> **base and head are the same commit ")
@@ -210,7 +211,7 @@ def test_an_error_is_one_line_and_writes_nothing(
         ("empty", "not a git repository"),
     ):
         monkeypatch.chdir(tmp_path / folder)
-        done = run("HEAD~1", "report.md")
+        done = run_tool("report", "HEAD~1", "HEAD", "report.md")
         assert done.returncode == 1
         assert re.fullmatch(f"error: .*{problem}.*\n", done.stderr)
         assert not Path("report.md").exists()

@@ -1,7 +1,6 @@
 """Committed results are believed only if the committed code makes them."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.test_pipeline import Repository
-from tests.tools.conftest import Project
+from tests.tools.conftest import Project, run_tool
 from tools.revision import Revision, Rows
 from tools.verify import TRAINED, compare
 
@@ -79,13 +78,6 @@ folder = Path("data/letters")
 """
 
 
-def verify() -> subprocess.CompletedProcess[str]:
-    """Does what `make verify-here` does, in the current folder, with the tools of this clone."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tools", "verify", "--here"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-
-
 def test_forged_predictions_metrics_and_hashes_are_found(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -97,7 +89,7 @@ def test_forged_predictions_metrics_and_hashes_are_found(
         project.record(stage)
     project.run("dvc repro --quiet evaluate")
     project.commit()
-    done = verify()
+    done = run_tool("verify", "--here")
     assert done.stdout.endswith("Verified.\n"), done
     # Results that 60 wrong images would give, with hashes in dvc.lock that agree.
     weights = Path("data/letters/weights.h5")
@@ -107,7 +99,7 @@ def test_forged_predictions_metrics_and_hashes_are_found(
     project.record("evaluate")
     project.commit()
     project.run("dvc repro --quiet")  # believes them
-    done = verify()
+    done = run_tool("verify", "--here")
     changed = "data/letters/metrics.json, data/letters/predictions.csv"
     assert done.returncode == 1
     assert f"evaluate: the same weights give other results ({changed})" in done.stderr
