@@ -17,11 +17,17 @@ class Block(NamedTuple):
     text: str
 
 
-def follow(page: Path, section: str, repository: "Repository") -> None:
-    """Runs the shell blocks of a section, and writes the others where the lines above them say."""
+def follow(page: Path, section: str, repository: "Repository", *changes: tuple[str, str]) -> None:
+    """Runs the shell blocks of a section, and writes the others where the lines above them say.
+
+    Each change is an old and a new text.
+    """
     for block in (block for block in read_blocks(page) if block.section == section):
+        content = block.text
+        for old, new in changes:
+            content = content.replace(old, new)
         if block.language == "sh":
-            repository.run("sh", "-euc", block.text)
+            repository.run("sh", "-euc", content)
             continue
         place = re.fullmatch(r"`([^`]+)`(, at the end|, before `(.+)`)?", block.title)
         assert place, block.title
@@ -32,7 +38,7 @@ def follow(page: Path, section: str, repository: "Repository") -> None:
         if key:
             (found,) = re.finditer(rf"^{key}\n", text, re.MULTILINE)
             at = found.start()
-        path.write_text(text[:at] + block.text + text[at:], encoding="utf-8")
+        path.write_text(text[:at] + content + text[at:], encoding="utf-8")
 
 
 def read_blocks(page: Path) -> list[Block]:
