@@ -41,6 +41,8 @@ _SPLITS = {
 }
 """The split of each name that a split folder may have."""
 _ENCRYPTED = 1  # a flag of a member of a zip file
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+"""A zip file's first bytes. `zipfile.is_zipfile` also accepts a tar file with a zip file in it."""
 
 
 class Layout(NamedTuple):
@@ -71,8 +73,15 @@ def find_layout(folders: Iterable[str]) -> Layout:
         if not any(len(path) > depth + 1 for path in parts):
             break
         depth += 1
-    found = {_SPLITS.get(p[depth].lower()) for p in parts if len(p) > depth + 1}
-    return Layout(depth, "train" in found and not found.isdisjoint({"validation", "test"}))
+    # A test folder without class folders, as of a competition, is not a class beside train/.
+    splits = [(_SPLITS.get(p[depth].lower()), len(p) > depth + 1) for p in parts if len(p) > depth]
+    others = {name for name, _ in splits} & {"validation", "test"}
+    return Layout(depth, ("train", True) in splits and bool(others))
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a folder of this name may be that of a split."""
+    return name.lower() in _SPLITS
 
 
 def is_image_name(name: str) -> bool:
@@ -96,12 +105,12 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or a name has control
-            characters or is not UTF-8.
+        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or has a file twice, or a
+            name has control characters, is not UTF-8, or leads out of its folder.
     """
     if source.is_dir():
         yield _filtered(source, _walk(source))
-    elif zipfile.is_zipfile(source):
+    elif _is_zip(source):
         with _reporting(source):
             archive = zipfile.ZipFile(source)
         with archive:
@@ -111,15 +120,28 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
             yield _filtered(source, _untar(tar))
 
 
+def _is_zip(source: Path) -> bool:
+    with source.open("rb") as file:
+        return file.read(4) in _ZIP
+
+
 def _filtered(source: Path, files: Iterable[File]) -> Iterator[File]:
+    seen: set[int] = set()  # digests, as names would need more memory
     for name, read in files:
-        name = normalize("NFC", name)
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        name = normalize("NFC", "/".join(parts))
         if is_system_file(name):
             continue
         if FORBIDDEN.search(name):
             raise PipelineError(
                 f"{source}: {name!r} has a control character or is not UTF-8. Rename it"
             )
+        if ".." in parts:
+            raise PipelineError(f"{source}: {name!r} leads out of its folder. Pack it again")
+        # Before NFC: a folder may have both forms of a name.
+        if (key := digest("/".join(parts).encode())) in seen:
+            raise PipelineError(f"{source}: duplicate file {name!r}. Remove one")
+        seen.add(key)
         yield name, read
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from letterpress.core.errors import PipelineError
 from letterpress.images.config import check_class_name
-from letterpress.images.files import find_layout, is_image_name, open_files
+from letterpress.images.files import find_layout, is_image_name, is_split_name, open_files
 from letterpress.prediction.ink import rim
 from letterpress.records.image import CONVERT_HEIC, open_image, read_picture
 
@@ -95,7 +95,8 @@ def _count(
     """Returns the number of images by class and split, the classes in their natural order."""
     layout = find_layout(folders)
     counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for folder, n_images in sorted(readable.items()):
+    for folder in sorted(folders):
+        n_images = readable[folder]  # 0 if none can be decoded: still a class for `read_splits`
         place = layout.place(f"{folder}/name" if folder else "name")
         if not place:
             left_out["outside the class folders"] += n_images
@@ -107,8 +108,13 @@ def _count(
     if len(counts) < 2:
         found = ", ".join(counts) or "none"
         raise PipelineError(
-            f"{source}: expected at least two class folders with images (got {found}). Put the "
-            "images of each class into a folder with its name: cat/1.jpg, dog/1.jpg"
+            f"{source}: expected at least two class folders with images (got {found}{_most(left_out)}"
+            "). Put the images of each class into a folder with its name: cat/1.jpg, dog/1.jpg"
+        )
+    if all(is_split_name(name) for name in counts):
+        raise PipelineError(
+            f"{source}: expected class folders inside the split folders (got images in "
+            f"{', '.join(counts)}). Put the images of each class into a folder: train/cat/1.jpg"
         )
     for name, splits in counts.items():
         try:
@@ -117,12 +123,17 @@ def _count(
             raise PipelineError(f"{source}: {error}") from error
         if not splits["train"]:
             raise PipelineError(
-                f"{source}: no training images of class {name} (got {dict(splits)}). Add some, or "
-                "remove the folder"
+                f"{source}: no training images of class {name} (got {dict(splits)}"
+                f"{_most(left_out)}). Add some, or remove the folder"
             )
     if max(counts[name]["train"] for name in counts) < 3:
         raise PipelineError(f"{source}: fewer than three images per class. Add images")
     return {name: dict(counts[name]) for name in sorted(counts, key=_natural)}
+
+
+def _most(left_out: Counter[str]) -> str:
+    """Describes what was left out most often, if anything was."""
+    return "".join(f"; left out {n}: {reason:.200}" for reason, n in left_out.most_common(1))
 
 
 def _natural(name: str) -> list[tuple[int, str]]:

@@ -115,12 +115,13 @@ def test_links_and_pipes_are_left_out_and_reported(tmp_path: Path) -> None:
     (folder / "Rose/gone.png").symlink_to("nowhere")
     (folder / "lily").symlink_to(folder / "Rose")
     os.mkfifo(folder / "tulip/pipe.png")
+    archive = write_zip(tmp_path / "data", FLOWERS)
     with tarfile.open(tmp_path / "data.tar", "w") as tar:
         tar.add(folder, "")
         link = tarfile.TarInfo("Rose/hard.png")
         link.type, link.linkname = tarfile.LNKTYPE, "Rose/IMG 1.png"
         tar.addfile(link)
-    archive = write_zip(tmp_path / "data", FLOWERS)
+        tar.add(archive, "more.zip")  # its end looks like that of a zip file
     with zipfile.ZipFile(archive, "a") as zipped:
         symbolic = zipfile.ZipInfo("Rose/link.png")
         symbolic.external_attr = 0o120777 << 16
@@ -220,7 +221,19 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path) -> None:
     for number, (files, reason) in enumerate(
         (
             ({"a/1.png": encode(1)}, r"at least two class folders with images \(got a\)"),
-            ({"1.png": encode(1)}, r"at least two class folders with images \(got none\)"),
+            (
+                {"1.png": encode(1)},
+                r"at least two class folders .* \(got none; left out 1: outside",
+            ),
+            ({"a/1.heic": b"x"}, r"\(got none; left out 1: \.heic: .* Convert HEIC to JPEG\)"),
+            (
+                FLOWERS | {"lily/1.png": b"x"},
+                r"no training images of class lily \(got {'train': 0}; left out 1: lily/1.png: not",
+            ),
+            (
+                {f"{split}/{i}.png": encode(i) for split in ("train", "test") for i in range(3)},
+                r"expected class folders inside the split folders \(got images in test, train\)",
+            ),
             (few, "fewer than three images per class"),
             (few | {"None/1.png": encode(3)}, "None stands for images of no class. Rename the"),
             (
@@ -239,6 +252,20 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(tmp_path: Path) -> None:
         look(tmp_path / "missing")
 
 
+@pytest.mark.parametrize("write", WRITERS[1:])
+def test_names_in_archives_are_those_of_the_unpacked_files(
+    write: Callable[[Path, Mapping[str, bytes]], Path], tmp_path: Path
+) -> None:
+    odd = {f"{'./' if name[0] == 'R' else '//'}{name}": FLOWERS[name] for name in FLOWERS}
+    assert look(write(tmp_path / "data", odd)).totals == SIZES
+    for name, reason in (
+        ("Rose/IMG 0.png", r"duplicate file 'Rose/IMG 0\.png'\. Remove one"),
+        ("Rose/../../1.png", r"'Rose/\.\./\.\./1\.png' leads out of its folder"),
+    ):
+        with pytest.raises(PipelineError, match=reason):
+            look(write(tmp_path / "data", odd | {name: encode(1)}))
+
+
 def test_damaged_and_huge_zip_files_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,9 +276,10 @@ def test_damaged_and_huge_zip_files_are_refused(
     source.write_bytes(content)
     (reason,) = look(source).left_out
     assert reason.startswith(f"{source}: not readable as a zip file (Bad CRC-32 for")
-    source.write_bytes(b"PK\x05\x06" + bytes(17) + content[-22:])
-    with pytest.raises(PipelineError, match="not readable as a"):
-        look(source)
+    for damaged in (b"PK\x05\x06" + bytes(17) + content[-22:], content[: len(content) // 2]):
+        source.write_bytes(damaged)
+        with pytest.raises(PipelineError, match="not readable as a zip file"):
+            look(source)
     write_zip(tmp_path / "data", FLOWERS)
     monkeypatch.setattr("letterpress.images.files.MOST_EXPANDED", 100)
     monkeypatch.setattr("letterpress.images.files.MOST_EXPANSION", 0)
@@ -268,6 +296,7 @@ def test_layouts() -> None:
         (["train/a", "val/a"], 0, True),
         (["x/Train/a", "x/TEST/a", "x/meta/b"], 1, True),
         (["train", "car", "test"], 0, False),  # classes
+        (["train/a", "train/b", "test"], 0, True),  # a test folder without labels
     ):
         assert find_layout(folders) == (depth, has_splits), folders
 
