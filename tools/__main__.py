@@ -8,6 +8,7 @@ They are the parameters of the tool's function `main`, which states their types 
 import subprocess
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 from pydantic import ValidationError, validate_call
 
@@ -19,6 +20,8 @@ def main() -> None:
     if len(sys.argv) < 2:
         sys.exit(__doc__)
     name, *words = sys.argv[1:]
+    if not (name.isidentifier() and find_spec(f"tools.{name}")):
+        sys.exit(f"error: tools: no such tool (got {name!r}). See `make help`")
     values = [word for word in words if not word.startswith("--")]
     options = {word[2:].replace("-", "_"): True for word in words if word.startswith("--")}
     try:

@@ -1,5 +1,6 @@
 """Serves the page in web/ on this machine: only its files, and not to other machines."""
 
+import re
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,14 +8,13 @@ from http import HTTPStatus
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from annotated_types import Interval
 
 from letterpress.core.errors import PipelineError
 
 HOST = "127.0.0.1"
-HOST_NAMES = {HOST, "localhost"}
+HOST_NAMES = re.compile(rf"({re.escape(HOST)}|localhost)(:\d+)?", re.IGNORECASE)
 """A page of another site could reach this server by giving its own name this address: no answer."""
 PATIENCE = 30.0  # seconds for a client to send a request, or to read an answer
 POLICY = (
@@ -69,13 +69,14 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
                 print(f"a client went away ({error})", file=sys.stderr)
 
         def send_head(self) -> Any:  # of GET and HEAD
-            if urlsplit(f"//{self.headers['Host']}").hostname in HOST_NAMES:
+            if HOST_NAMES.fullmatch(self.headers["Host"] or ""):
                 return super().send_head()
-            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"Use http://{HOST}:{port}/")
+            address = f"http://{HOST}:{self.connection.getsockname()[1]}/"
+            self.send_error(HTTPStatus.MISDIRECTED_REQUEST, f"Use {address}")
             return None
 
         def translate_path(self, path: str) -> str:
-            return str(files.get(urlsplit(path).path, ""))  # "" is no file: 404
+            return str(files.get(re.split("[?#]", path)[0], ""))  # "" is no file: 404
 
         def end_headers(self) -> None:
             for name, value in HEADERS.items():

@@ -70,6 +70,9 @@ def test_other_host_names_are_refused(connection: http.client.HTTPConnection) ->
         (f"evil.example:{port}", 421),
         (f"127.0.0.1.evil.example:{port}", 421),
         (f"evil.example@:{port}", 421),
+        (f"evil.example@localhost:{port}", 421),
+        ("[", 421),
+        ("[127.0.0.1]", 421),
         ("", 421),
     ):
         for path in ("/", "/model/digits/weights.bin"):
@@ -77,6 +80,7 @@ def test_other_host_names_are_refused(connection: http.client.HTTPConnection) ->
             answer = connection.getresponse()
             answer.read()
             assert (answer.status, host) == (status, host)
+            assert status == 200 or answer.reason == f"Use http://{HOST}:{port}/"
 
 
 def test_links_in_the_folder_are_not_served(tmp_path: Path) -> None:
@@ -126,6 +130,9 @@ def test_errors_name_a_remedy(
         monkeypatch.setattr(sys, "argv", ["tools", "serve", port])
         with pytest.raises(SystemExit, match=problem):
             main()
+    monkeypatch.setattr(sys, "argv", ["tools", "server", "8000"])
+    with pytest.raises(SystemExit, match=r"no such tool \(got 'server'\)"):
+        main()
     (tmp_path / "x").touch()
     monkeypatch.setattr(sys, "argv", ["tools", "serve", str(connection.port)])
     with pytest.raises(SystemExit, match="Try make serve PORT=0"):
