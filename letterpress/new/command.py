@@ -139,6 +139,10 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     """
     section = _values(PARAMS).get(name)
     if section is None:
+        if f"data/{name}" in _list_outs():  # DVC refuses a dvc.yaml with an output inside another
+            raise PipelineError(
+                f"{DVC_YAML}: data/{name} is an output of a stage. Choose another name"
+            )
         paths = Path("data", name), Path(f"docs/cards/{name}.md")
         taken = next(filter(Path.exists, paths), None)
         if taken and not (place.is_relative_to(taken) and source.resolve() == place.resolve()):
@@ -219,7 +223,7 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
             if not Path(".git").exists():
                 raise PipelineError("git: no repository in this folder. Run `git init` first")
             undo.callback(shutil.rmtree, ".dvc", ignore_errors=True)
-            _dvc("init", "--quiet")
+            _dvc("init")
             _dvc("config", "core.analytics", "false")  # else DVC reports each command to its makers
         for path, text in texts.items():
             old = path.read_bytes() if path.exists() else None
@@ -235,7 +239,7 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
                 else:
                     folder.mkdir()
                     shutil.copy(source, folder / place.name)
-            _dvc("add", "--quiet", raw.as_posix())
+            _dvc("add", raw.as_posix())
         undo.pop_all()  # nothing failed
 
 

@@ -94,6 +94,7 @@ def test_nothing_is_overwritten(
         ("flowers", tmp_path / "other", "params.yaml: flowers exists, for other data"),
         ("mnist", source, "params.yaml: mnist exists, for other data"),
         ("taken", source, "data/taken: exists. Choose another name"),
+        ("typefaces", source, "dvc.yaml: data/typefaces is an output of a stage. Choose another"),
         ("A b", source, "'A b': expected small letters"),
         ("letters", source, "'letters': expected small letters, digits and _, and not digits, "),
         ("none", source, "'none': expected small letters"),
