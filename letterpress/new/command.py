@@ -223,6 +223,8 @@ def _apply(name: str, source: Path, place: Path, texts: Texts) -> None:
             if not Path(".git").exists():
                 raise PipelineError("git: no repository in this folder. Run `git init` first")
             undo.callback(shutil.rmtree, ".dvc", ignore_errors=True)
+            if not (ignored := Path(".dvcignore")).exists():  # DVC writes it too
+                undo.callback(_restore, ignored, None)
             _dvc("init")
             _dvc("config", "core.analytics", "false")  # else DVC reports each command to its makers
         for path, text in texts.items():
@@ -266,6 +268,7 @@ def _dvc(*words: str) -> None:
 
 def _next_command(name: str) -> str:
     head = ["git", "rev-parse", "--verify", "HEAD"]
-    is_empty = subprocess.run(head, capture_output=True, check=False).returncode
+    has_git = shutil.which("git")  # everything is written already: no error now
+    is_empty = has_git and subprocess.run(head, capture_output=True, check=False).returncode
     first = "git add --all && git commit -m 'Start' && " if is_empty else ""
     return f"{first}dvc repro train_{name} && dvc metrics show"

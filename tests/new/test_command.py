@@ -129,10 +129,35 @@ def test_a_failure_leaves_nothing_behind(
     def fail(*_: str) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(command, "_dvc", fail)
-    with pytest.raises(OSError, match="disk full"):
-        new("flowers", source)
+    with monkeypatch.context() as patch:
+        patch.setattr(command, "_dvc", fail)
+        with pytest.raises(OSError, match="disk full"):
+            new("flowers", source)
     assert files(clone) == before
+    (empty := source.parent / "empty").mkdir()
+    monkeypatch.chdir(empty)
+    clone.git("init", "--quiet", str(empty))
+    Path(".gitignore").write_text("raw.dvc\n", "utf-8")
+    with pytest.raises(
+        PipelineError, match=r"^dvc add data/flowers/raw: failed \(.* is git-ignored"
+    ):
+        new("flowers", source)
+    assert {
+        path.name for path in empty.rglob("*") if ".git" not in path.parts and path.is_file()
+    } == {".gitignore"}
+
+
+def test_git_need_not_be_on_the_path(
+    clone: Repository,
+    source: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    new("flowers", source)
+    assert capsys.readouterr().out.endswith(
+        "\nNow run: dvc repro train_flowers && dvc metrics show\n"
+    )
 
 
 def test_data_in_the_project_are_used_where_they_are(clone: Repository, source: Path) -> None:
