@@ -3,6 +3,7 @@
 import argparse
 import io
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,8 +21,19 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Runs the command line. Exit codes: 1 after an error, 2 after wrong usage, 130 after Ctrl-C."""
+    _open_closed_streams()
     prepare()  # before the slow imports in the functions below: Ctrl-C ends those with one line too
     run(_main, alone=False)  # many predictions may run at once
+
+
+def _open_closed_streams() -> None:
+    """Opens the null device for closed streams: else the next file would get TensorFlow's messages.
+
+    Python also prints errors on standard output if standard error is closed.
+    """
+    for name, mode in (("stdin", "r"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115  # until the end
 
 
 def _main() -> None:
@@ -57,6 +69,8 @@ def _main() -> None:
     add("--format", nargs="+", choices=SUFFIXES, default=default, metavar="FORMAT", help=about)
 
     arguments = parser.parse_args()
+    if sys.stdout is None:
+        raise PipelineError("standard output: closed. Open it, or send it to /dev/null")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # for characters that the terminal lacks
     arguments.command(arguments)

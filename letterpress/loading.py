@@ -114,7 +114,11 @@ class Classifier:
             return error
         except IsADirectoryError:
             return PipelineError(f"{name}: no pictures in this folder")
-        except Exception as error:  # noqa: BLE001  # MemoryError too: the other files go on
+        except MemoryError:
+            return PipelineError(
+                f"{name}: not enough memory. End other programs, or save it smaller"
+            )
+        except Exception as error:  # noqa: BLE001  # the other files go on
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return PipelineError(f"{name}: {reason}")
 

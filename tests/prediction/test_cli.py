@@ -190,11 +190,29 @@ def test_bad_files_and_odd_names_do_not_stop_the_others(
     _, err, code = predict(*bad[:3], *good, *bad[3:])
     assert [line.split(": ")[1] for line in err] == [*bad[:5], r"bad\n.png"]
     assert code == 1
+    assert ": not enough memory. End other programs" in err[3]
     predict("--json", *good)
     out = written.getvalue().decode("ascii").splitlines()
     escaped = ["good.png", r"line\nbreak\x1b[31m.png", r"\xe9\udcff.png"]
     assert [line.split(": ")[0] for line in out[:3]] == escaped
     assert [json.loads(line)["file"] for line in out[3:]] == good
+
+
+def test_closed_streams_do_not_mix_errors_and_results(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw("a.png")
+    for stream in ("stdin", "stderr"):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, stream, None)
+            out, err, code = predict("--json", "-", "a.png")
+            getattr(sys, stream).close()
+        assert [json.loads(line)["file"] for line in out] == ["a.png"]
+        reason = "error: -: not an image in any known format. Remove it"
+        assert (err, code) == ([reason] * (stream == "stdin"), 1)
+    monkeypatch.setattr(sys, "stdout", None)
+    message = "error: standard output: closed. Open it, or send it to /dev/null"
+    assert predict("a.png") == ([], [message], 1)
 
 
 def test_wrong_usage_and_missing_files_are_explained(predict: Predict) -> None:
