@@ -137,8 +137,8 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
     Raises:
         PipelineError: there is something else of that name.
     """
-    section = _values(PARAMS).get(name)
-    if section is None:
+    params = _values(PARAMS)
+    if name not in params:
         if f"data/{name}" in _list_outs():  # DVC refuses a dvc.yaml with an output inside another
             raise PipelineError(
                 f"{DVC_YAML}: data/{name} is an output of a stage. Choose another name"
@@ -150,6 +150,7 @@ def _exists(name: str, source: Path, place: Path, findings: Findings) -> bool:
         return False
     # A kill after the files were written leaves a section without data.
     is_complete = not _is_copy(name, source, place) or Path("data", name, "raw.dvc").exists()
+    section = params[name]
     same = isinstance(section, dict) and section.get("source") == place.as_posix() and is_complete
     if not same or section.get("classes") != list(findings.counts) or _list(source) != _list(place):
         raise PipelineError(
@@ -200,8 +201,13 @@ def _find_network(features: str) -> dict[str, Any]:
 def _list_outs() -> set[str]:
     """Returns the outputs of all stages of dvc.yaml."""
     stages = _values(DVC_YAML).get("stages") or {}
-    outs = [out for stage in stages.values() for out in stage.get("outs", [])]
-    return {path for out in outs for path in ([out] if isinstance(out, str) else out)}
+    try:
+        outs = [out for stage in stages.values() for out in stage.get("outs") or []]
+        return {path for out in outs for path in ([out] if isinstance(out, str) else out)}
+    except (AttributeError, TypeError) as error:
+        raise PipelineError(
+            f"{DVC_YAML}: not stages of DVC ({error}). Correct it: see `dvc stage list`"
+        ) from error
 
 
 def _values(path: Path) -> dict[str, Any]:

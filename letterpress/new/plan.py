@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from letterpress.core.errors import PipelineError
 from letterpress.new.edit import add_section, add_stages
 from letterpress.new.look import Findings
 
@@ -46,7 +47,10 @@ def template(name: str) -> str:
 
 
 def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
+    try:
+        return path.read_text(encoding="utf-8") if path.exists() else ""
+    except UnicodeDecodeError as error:
+        raise PipelineError(f"{path}: not UTF-8 ({error}). Save it as UTF-8") from error
 
 
 def _new_files() -> Texts:

@@ -147,6 +147,25 @@ def test_a_failure_leaves_nothing_behind(
     } == {".gitignore"}
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("dvc.yaml", b"stages: {old: {cmd: old, outs: 3}}", r"not stages of DVC \('int' object"),
+        ("dvc.yaml", b"stages: {old: 3}", r"not stages of DVC \('int' object"),
+        ("params.yaml", b"flowers:", r"flowers exists, for other data or"),
+        ("README.md", b"caf\xe9", r"not UTF-8 \(.*Save it as UTF-8"),
+    ],
+)
+def test_files_that_cannot_be_changed_are_named(
+    name: str, content: bytes, reason: str, clone: Repository, source: Path
+) -> None:
+    Path(name).write_bytes(content)
+    before = files(clone)
+    with pytest.raises(PipelineError, match=f"^{name}: {reason}"):
+        new("flowers", source)
+    assert files(clone) == before
+
+
 def test_git_need_not_be_on_the_path(
     clone: Repository,
     source: Path,
