@@ -85,11 +85,20 @@ def read_file(name: str) -> bytes:
         PipelineError: the file is too large.
         OSError: it cannot be read.
     """
-    with nullcontext(sys.stdin.buffer) if name == "-" else Path(name).open("rb") as file:
+    with nullcontext(sys.stdin.buffer) if name == "-" else open(name, "rb", opener=_open) as file:
         content = file.read(_MOST_BYTES + 1)  # a device may have no end
     if len(content) > _MOST_BYTES:
         raise PipelineError(f"{name}: larger than {_MOST_BYTES} bytes. Save it smaller")
     return content
+
+
+def _open(name: str, flags: int) -> int:
+    """Opens a file; a pipe that nobody writes to is empty, whereas `open` would wait for ever."""
+    if sys.platform == "win32":
+        return os.open(name, flags)
+    descriptor = os.open(name, flags | os.O_NONBLOCK)
+    os.set_blocking(descriptor, True)  # to wait for what is being written
+    return descriptor
 
 
 def list_files(names: Iterable[str]) -> tuple[list[str], list[str]]:

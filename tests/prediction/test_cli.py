@@ -177,7 +177,9 @@ def test_bad_files_and_odd_names_do_not_stop_the_others(
     good = [draw("good.png"), draw("line\nbreak\x1b[31m.png"), draw("é\udcff.png")]
     Path("bad\n.png").write_bytes(b"text")
     Image.new("L", (20, 20)).save("blank.png")
-    bad = ["missing.png", "blank.png", "x" * 5000, draw("huge.png"), "/dev/zero", "bad\n.png"]
+    os.mkfifo("pipe.png")
+    bad = ["missing.png", "blank.png", "x" * 5000, draw("huge.png"), "/dev/zero", "pipe.png"]
+    bad.append("bad\n.png")
 
     def open_or_fail(name: str, content: bytes) -> Image.Image:
         if name == "huge.png":
@@ -188,7 +190,7 @@ def test_bad_files_and_odd_names_do_not_stop_the_others(
     monkeypatch.setattr("letterpress.prediction.classify._MOST_BYTES", 1 << 20)
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written := io.BytesIO(), "ascii"))
     _, err, code = predict(*bad[:3], *good, *bad[3:])
-    assert [line.split(": ")[1] for line in err] == [*bad[:5], r"bad\n.png"]
+    assert [line.split(": ")[1] for line in err] == [*bad[:6], r"bad\n.png"]
     assert code == 1
     assert ": not enough memory. End other programs" in err[3]
     predict("--json", *good)
