@@ -22,7 +22,10 @@ def _grey_or_rgb(n_channels: int) -> int:  # Literal[1, 3] would accept True
 
 
 def _as_tuples(value: object) -> object:  # YAML has lists only
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    # Not deeper: an alias may stand for a list of lists without end.
+    return tuple(tuple(block) if isinstance(block, list) else block for block in value)
 
 
 Block = Annotated[tuple[Count, ...], Len(1, 8)]

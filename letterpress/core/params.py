@@ -60,7 +60,7 @@ class Params(BaseModel):
     inherits_root: ClassVar[bool] = True
     """Whether keys missing from the section are taken from the root of params.yaml."""
 
-    def __new__(cls, *_: Any, **__: Any) -> Self:
+    def __new__(cls, /, *_: Any, **__: Any) -> Self:
         if hasattr(cls, "__dataclass_fields__"):
             raise TypeError(f"{cls.__name__}: a config class needs no decorator. Remove @dataclass")
         return super().__new__(cls)

@@ -89,6 +89,8 @@ CASES: list[tuple[type[Params], str, dict[str, Any] | str]] = [
     (Press, "section: other\npress: {}", "section is not a known key"),
     (Press, "volume: 4", "volume is not a known key. Remove it"),
     (Press, 'press: {3: 4, "a\\nb": 6}', "press.3 is not a known key. Remove it; press.a b is"),
+    (Press, "press: {cls: 4}", "press.cls is not a known key"),
+    (MnistConfig, "mnist: {blocks: &b [*b]}", "mnist.blocks.0.0: Input should be a valid integer"),
     (Press, "copies: 7\nscanner: {speed: 1}", "the section press is missing or empty. Add it"),
     (Press, "press: [copies]", "the section press is missing or empty. Add it"),
     # The place of a bad value is the section, the root or the class.
