@@ -21,6 +21,7 @@ def read_released(name: str, address: str) -> dict[str, bytes]:
         PipelineError: a file is missing or is not the one that SHA256SUMS beside it lists, or the
             weights are of another pipeline.
     """
+    # Not Path, which turns https:// into https:/.
     folder, file = re.split(r"(?=[^/\\]*$)", address, maxsplit=1)
     if not file.endswith(WEIGHTS):
         raise PipelineError(f"{address}: not released weights. Name a file *{WEIGHTS}")
@@ -30,6 +31,7 @@ def read_released(name: str, address: str) -> dict[str, bytes]:
     sums = {listed: sha256 for sha256, listed in lines}
     described = f"{file.removesuffix(WEIGHTS)}.json"
     weights, content = (
+        # Without a line in SHA256SUMS, the check fails: "expected SHA-256 in SHA256SUMS".
         check(_read(folder + listed), File(folder + listed, sums.get(listed, f"in {SUMS}")))
         for listed in (file, described)
     )

@@ -27,4 +27,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    # The chief's lock would block the other workers in the same clone.
     run(main, alone=is_chief())

@@ -88,6 +88,7 @@ def draw_set(
     if config.none_share:
         n_none = config.n_none((n_per_class + n_pen) * config.n_classes)
         kinds = TRAINED_KINDS + NEW_KINDS if name == "unseen" else TRAINED_KINDS
+        # Not hash(), which differs from process to process.
         random = np.random.default_rng([config.data_seed, digest(prefix.encode()), shard])
         images = draw_none(families, kinds, (config.image_height, config.image_width), random)
         for number, drawing in zip(share(n_none, shard, config.n_shards), images, strict=False):
@@ -158,6 +159,7 @@ def _draw_in_typefaces(
     others = [family for family in families if family[0].style != "script"]
     rare, common = (_draw_in_turn(config, character, f, shard, random) for f in (script, others))
     for number in count(1):
+        # Evenly spread: with a share of 0.1, numbers 10, 20, 30 and so on.
         is_script = int(number * script_share) > int((number - 1) * script_share)
         drawing = next(chain(rare, common) if is_script else chain(common, rare), None)
         if drawing is None:
@@ -173,6 +175,7 @@ def _draw_in_turn(
         typeface: _draw_in_places(config, character, typeface, shard, random)
         for typeface in chain(*families)
     }
+    # Shuffled with random() only, see `_draw_letters`.
     queues = [cycle(sorted(family, key=lambda _: random.random())) for family in families]
     while left:
         for queue in sorted(queues, key=lambda _: random.random()):
@@ -234,6 +237,7 @@ def write_tarball(target: Path, letters: Iterable[Letter], families: str) -> Non
         for letter in tqdm(letters, target.name, unit=" letters", disable=HIDDEN):
             rows.writerow((letter.filename, *letter[2:], families))
             _add_file(tar, letter.filename, letter.png)
+        # Last, because the letters are streamed: no row is known before its letter is drawn.
         _add_file(tar, "manifest.csv", manifest.getvalue().encode())
 
 
@@ -261,6 +265,7 @@ def draw_tarballs(raw: Path, typefaces: Path, config: AsciiLetterConfig) -> None
         PipelineError: a font file is missing or unfit, or there are too few different drawings.
     """
     families = [family for split in SETS.values() for family in find_typefaces(typefaces, split)]
+    # Here, not in `draw_shard`: once per font file, not once per shard.
     for typeface in chain(*families):
         check_typeface(typeface)
     fonts = tuple(typeface.path for typeface in chain(*families))

@@ -134,6 +134,7 @@ def _field(
 
 
 _TEXTS = {
+    # The other digits may pass for letters: O, l, Z, S, b and g.
     "digits 3 4 7 8": _characters("3478", 1),
     "punctuation": _characters('!?&%$#@+=*"~^', 1),
     "pairs of letters": _characters(_LETTERS, 2),

@@ -24,6 +24,7 @@ def pen_typefaces(families: Families) -> tuple[list[Typeface], list[Typeface]]:
     for family in families:
         if family[0].style in by_style:
             upright = [typeface for typeface in family if typeface.name.endswith("normal")]
+            # Names end in the weight, 300-normal or 400-normal: the first is the lightest.
             by_style[family[0].style].append(min(upright, key=lambda face: face.name))
     handwriting, sans = by_style.values()
     return handwriting, sans
@@ -44,6 +45,7 @@ def jittered(points: Points, random: np.random.Generator) -> Points:
     points = points - (points.min(axis=0) + points.max(axis=0)) / 2
     points = points / max(np.abs(points).max(), 1e-9)  # -1..1
     angle = random.normal(0, 0.06 * level)
+    # The mean is above 0: most hands lean to the right.
     shear = random.normal(0.05 * level, 0.12 * level)
     width = np.exp(random.normal(0, 0.12 * level))
     cos, sin = np.cos(angle), np.sin(angle)

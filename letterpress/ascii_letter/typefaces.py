@@ -105,6 +105,7 @@ def check_typeface(typeface: Typeface, size: int = 64) -> None:
             (except I and l).
     """
     font = _font(typeface.path, size)
+    # U+FFFF is never a character: every font draws its sign for missing ones.
     missing = _ink(font, "\uffff")
     drawn: dict[tuple[tuple[int, int], bytes], str] = {}
     for letter in string.ascii_letters:
@@ -121,6 +122,7 @@ def check_typeface(typeface: Typeface, size: int = 64) -> None:
 @functools.lru_cache(maxsize=4096)
 def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     # Not ImageFont.truetype(): for a damaged file it loads a system font with the same file name.
+    # BASIC, because Pillow would otherwise use Raqm on machines that have it.
     return ImageFont.FreeTypeFont(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
@@ -157,6 +159,7 @@ def places(available: int, needed: int, off_center: float) -> range:
     room = (available - needed) / 2
     most = max(0, min(room, off_center))
     allowed = range(math.ceil(room - most), math.floor(room + most) + 1)
+    # Not round(), which rounds 0.5 down and 1.5 up.
     nearest = math.floor(0.5 + room)
     return allowed or range(nearest, nearest + 1)
 

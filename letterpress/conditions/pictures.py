@@ -102,6 +102,7 @@ def _redraw(image: Bytes, random: Random, width: float) -> Values:
     half = float(np.percentile(depth[ink], 90)) if ink.any() else 0.0
     if width < 1:
         ridge = ndimage.maximum_filter(depth, int(2 * half) + 1)
+        # Relative to the depth of the stroke nearby: thin strokes become thinner, but do not vanish.
         drawn = ink & (depth > (1 - width) * ridge)
     else:
         drawn = ndimage.distance_transform_edt(~ink) <= (width - 1) * half

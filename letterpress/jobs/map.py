@@ -32,6 +32,7 @@ def map_jobs(function: Callable[..., T], jobs: Sequence[Job]) -> Iterator[T]:
         Exception: what a job raised. The remaining jobs are cancelled.
     """
     address = os.environ.get("RAY_ADDRESS")
+    # A worker process would only add the time of its imports.
     if len(jobs) == 1 and not address:
         (job,) = jobs
         yield function(*job.arguments, job.inputs, job.outputs)

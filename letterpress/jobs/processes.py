@@ -33,8 +33,9 @@ def local_map(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> I
         PipelineError: a worker process was killed.
         Exception: what a call raised. The remaining calls are cancelled.
     """
-    n_processes = min(n_cores(), len(calls)) or 1
+    n_processes = min(n_cores(), len(calls)) or 1  # a pool needs at least one
     waiting, in_flight = iter(calls), deque[Future[T]]()
+    # A forked process can hang on a lock that one of TensorFlow's threads held.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(n_processes, context, initializer=_end_with_parent) as pool:
         try:
@@ -52,6 +53,7 @@ def local_map(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> I
                 "a worker process was killed (out of memory?). Free memory and run this again"
             ) from error
         except BaseException:
+            # Leaving the `with` block would otherwise wait for the calls in flight.
             for process in multiprocessing.active_children():
                 process.terminate()
             raise
@@ -71,6 +73,7 @@ def _end_with_parent() -> None:
 
     def wait_and_end() -> None:
         parent.join()
+        # sys.exit() would only end this thread.
         os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()

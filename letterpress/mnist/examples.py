@@ -53,6 +53,7 @@ def draw_examples(
         yield Example(images[index, :, :, None], label, name)
     digits = images[chosen]
     for number in share(config.n_none(len(chosen)), shard, config.n_shards):
+        # Seeded by number, not by shard: n_shards changes no image.
         image = make_none(digits, np.random.default_rng([config.data_seed, number]))
         yield Example(image[:, :, None], config.n_classes, f"none/{split}-{number:05d}")
 

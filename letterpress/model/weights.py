@@ -75,6 +75,7 @@ def _check_channels(
 ) -> None:
     """Raises a PipelineError if this convolution's kernel only has other input channels."""
     for height, width, n_channels, n_outputs in (other for other in expected if len(other) == 4):
+        # A slice, because `shape` may have fewer than three dimensions.
         if shape == (height, width, *shape[2:3], n_outputs):
             raise PipelineError(
                 f"{path}: weights for images of {n_channels} channels expected (got {shape[2]}). Set "

@@ -50,7 +50,7 @@ def load_split(records: Path, config: ClassifierConfig) -> Split:
         raise PipelineError(
             f"{records}: no records. Give the split images in params.yaml, and run `dvc repro`"
         )
-    rows.sort(key=lambda row: row[0])  # records are shuffled
+    rows.sort(key=lambda row: row[0])  # n_shards changes the order of the records
     filenames, labels, images = zip(*rows, strict=True)
     return Split([name.decode() for name in filenames], np.array(labels), np.stack(images))
 
@@ -64,6 +64,7 @@ def draw_examples(splits: Mapping[str, Split], config: ClassifierConfig) -> Imag
     names = config.output_names
     size = _MARGIN + width * len(names), _MARGIN + height * N_EACH * len(splits)
     sheet = Image.new("RGB", size, (24, 24, 24))
+    # The font inside Pillow: the sheet does not depend on the fonts of the machine.
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(10)
     for column, name in enumerate(names):
         draw.text((_MARGIN + (column + 0.5) * width, 20), name, (255,) * 3, font, anchor="mm")

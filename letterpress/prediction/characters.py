@@ -130,6 +130,7 @@ def _threshold(ink: Floats, peak: float, least: float) -> Mask:
     labels, _ = _label(ink > max(_FAINT * peak, least / 2))
     joined: Mask = np.isin(labels, np.setdiff1d(labels[strong], 0))
     crossings = np.diff(strong, axis=0).sum() + np.diff(strong, axis=1).sum()
+    # Each row crosses the two edges of an upright stroke: its area is width * crossings / 2.
     width = 2 * strong.sum() / max(crossings, 1)  # of a stroke, pixels
     is_thick = ndimage.minimum_filter(joined.astype(np.uint8), int(3 * width) + 8).any()
     return strong if is_thick or rim(joined).any() else joined
@@ -247,6 +248,7 @@ def _cut(ink: Floats, parts: _Parts, group: Sequence[int], factor: int) -> Float
 def _refuse_shape(mask: Mask, half_width: float, on_rim: bool) -> None:
     """Raises an error if a shape is too thick or has too many loops for a character."""
     longer = max(_length(side) for side in _extent(mask))
+    # Unlike those of ink, corners of holes do not connect: a diagonal stroke separates them.
     holes, _ = ndimage.label(~np.pad(mask, 1))
     areas = np.sort(np.bincount(holes.ravel())[1:])[:-1]  # the largest is what is around
     large = areas > max(20, 0.01 * longer**2)

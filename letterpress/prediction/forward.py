@@ -43,6 +43,7 @@ class Classifier:
         n_convolutions = 0
         for index, block in enumerate(self._blocks):
             for _ in block:
+                # The last ReLU of a block is after pooling in Keras: the result is the same.
                 values = np.maximum(self._convolve(values, n_convolutions), 0)
                 n_convolutions += 1
             values = self._normalize(_pool(values), _FEATURES, index)

@@ -68,7 +68,7 @@ def read_picture(name: str, content: bytes, side: int) -> Image.Image:
         PipelineError: not an image, damaged, or too large.
     """
     with open_image(name, content) as image:
-        image.draft(None, (side, side))  # JPEG only: decodes an eighth of each side
+        image.draft(None, (side, side))  # JPEG only: decodes down to an eighth, not below `side`
         if image.width * image.height > _MOST_PIXELS:
             raise PipelineError(
                 f"{name}: expected at most {_MOST_PIXELS} pixels "
@@ -108,6 +108,7 @@ def _without_texts(content: bytes) -> bytes:
         return content
     kept, start = [content[:8]], 8
     while start < len(content):
+        # Beside its data, a chunk has 4 bytes each of length, type and checksum.
         end = start + 12 + int.from_bytes(content[start : start + 4], "big")
         if content[start + 4 : start + 8] not in _TEXTS:
             kept.append(content[start:end])
@@ -120,6 +121,7 @@ def _reduce(image: Image.Image, side: int) -> Image.Image:
     factor = max(image.size) // (2 * side)
     if factor < 1:
         return image
+    # The mean of two indices of a palette is another colour; Pillow averages no bits.
     if image.mode in ("P", "PA", "1"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode.startswith("I;"):

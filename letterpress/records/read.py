@@ -113,6 +113,7 @@ def _read_shard(path: Any, length: Any) -> Any:
 
 
 def _batched(records: Any, config: ClassifierConfig) -> Any:
+    # Batched first: one call parses a whole batch.
     batches = records.batch(config.batch_size).map(lambda serialized: _parse(serialized, config))
     return batches.prefetch(2)  # AUTOTUNE may buffer hundreds of megabytes
 

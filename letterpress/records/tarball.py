@@ -200,7 +200,7 @@ def open_tar(tarball: Path) -> Iterator[_Reader]:
     """Opens a tar file; turns the errors of reading it into a PipelineError."""
     try:
         with tarball.open("rb") as file:
-            start = file.read(6)
+            start = file.read(6)  # the longest magic number, that of xz
         if kind := next((_OTHER_ARCHIVES[m] for m in _OTHER_ARCHIVES if start.startswith(m)), None):
             raise tarfile.TarError(f"a {kind} archive: unpack it first")
         opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), Path.open)

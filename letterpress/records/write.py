@@ -39,6 +39,7 @@ Reader = Callable[[ClassifierConfig, int, tuple[Path, ...]], Splits]
 
 def write_splits(folder: Path, splits: Splits, config: ClassifierConfig) -> None:
     """Writes the examples of each split, in the order given, as one shard. See `write_shards`."""
+    # In this process: a lambda cannot be sent to another one.
     write_shards(folder, tuple(splits), lambda *_: splits, [()], config, run_here)
 
 
@@ -155,6 +156,7 @@ def _serialize(example: Example, config: ClassifierConfig) -> bytes:
     }
     features = {key: _feature(value) for key, value in values.items()}
     message = tf.train.Example(features=tf.train.Features(feature=features))
+    # The features are a map, which protobuf otherwise writes in any order.
     return bytes(message.SerializeToString(deterministic=True))
 
 

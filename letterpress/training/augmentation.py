@@ -12,6 +12,7 @@ def augmented(batches: Any, config: ClassifierConfig, first_step: int = 0) -> An
 
     When a training resumes, `first_step` is the number of batches to skip. The rest stay the same.
     """
+    # Each batch gets the number of its step as its seed: map may run in parallel.
     numbered = batches.skip(first_step).enumerate(first_step)
     return numbered.map(
         lambda step, batch: (augment(batch[0], step, config), batch[1]),
@@ -65,6 +66,7 @@ def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
 
 def _mirror(images: Any, step: Any, config: ClassifierConfig) -> Any:
     """Mirrors each image, left to right, with a probability of one half."""
+    # Seeds are below 2**32: `augment`, `_thicken` and `_mirror` never share a stream.
     seed = tf.stack([config.seed + 2**33, step])
     drawn = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), seed)
     return tf.where(drawn < 0.5, tf.reverse(images, [2]), images)
@@ -79,6 +81,7 @@ def _thicken(images: Any, step: Any, config: ClassifierConfig) -> Any:
     seed = tf.stack([config.seed + 2**32, step])
     changes, kind, degree = tf.unstack(tf.random.stateless_uniform(shape, seed))
     thicker = tf.nn.max_pool2d(images, 3, 1, "SAME")
+    # Not erosion alone, which would erase lines of one or two pixels.
     thinner = 0.3 * images - 0.7 * tf.nn.max_pool2d(-images, 3, 1, "SAME")
     softer = tf.nn.avg_pool2d(images, 3, 1, "SAME")
     other = tf.where(kind < 1 / 3, thicker, tf.where(kind < 2 / 3, thinner, softer))

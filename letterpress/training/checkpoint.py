@@ -40,6 +40,7 @@ class Checkpoint:
             digest = hashlib.sha256()
             for part in [*inputs, *versions, *code]:
                 content = part.read_bytes() if isinstance(part, Path) else repr(part).encode()
+                # Hashed one by one: the same bytes, divided otherwise, must not match.
                 digest.update(hashlib.sha256(content).digest())
             self._fingerprint = digest.hexdigest()
 

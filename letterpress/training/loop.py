@@ -65,7 +65,9 @@ def train(
         state = Checkpoint(checkpoint, strategy, classifier, inputs)
         with _live(curves) if strategy.is_chief else nullcontext() as live:
             history = state.restore()
+            # Only now: restoring gives all workers the chief's random state.
             strategy.prepare(classifier)
+            # The folder of the curves is new: log the epochs before the interruption again.
             for logs in history:
                 _log(live, logs)
             for logs in _epochs(classifier, config, records, strategy, history):
@@ -116,6 +118,7 @@ def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) ->
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
+    # Creates its variables before the first step: the checkpoint needs them.
     classifier.optimizer.build(classifier.trainable_variables)
     return classifier
 
@@ -151,6 +154,7 @@ def _epochs(
 
     @tf.function  # type: ignore[untyped-decorator]
     def validate() -> Any:
+        # Each worker measures the whole split: the mean equals each result.
         return distribution.reduce(
             "MEAN", distribution.run(_measure, (classifier, validation)), axis=None
         )
@@ -173,7 +177,7 @@ def _epochs(
         ):
             for start in range(0, n_steps, STEPS_PER_CALL):
                 n = min(STEPS_PER_CALL, n_steps - start)
-                run_steps(batches, tf.constant(n))
+                run_steps(batches, tf.constant(n))  # an int is traced anew for each value
                 bar.update(n)
         logs = {name: float(value) for name, value in measure().items()}
         is_due = epoch % config.validation_freq == 0 or epoch == config.n_epochs
@@ -237,6 +241,7 @@ def _steps_per_epoch(config: ClassifierConfig, records: Path) -> int:
 
 def _live(curves: Path) -> Live:
     try:
+        # By default, DVCLive would edit dvc.yaml, and save an experiment if DVC does not run this.
         return Live(str(curves), dvcyaml=None, report=None, save_dvc_exp=False)
     except SCMError as error:  # the repository has no commit
         raise PipelineError(f"git: DVCLive needs a commit ({error}). Commit first") from error

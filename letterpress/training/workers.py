@@ -82,6 +82,7 @@ class MultiWorkerStrategy(Strategy):
         length = int(_sum(self.distribution, tf.constant(len(own))))
         if not length:  # all_reduce fails on empty tensors
             return b""
+        # all_reduce adds int32, but not bytes. The others add zeros to the chief's words.
         words = np.frombuffer(own.ljust(length + -length % 4, b"\0"), np.int32)
         return bytes(_sum(self.distribution, tf.constant(words)).numpy().tobytes()[:length])
 

@@ -69,6 +69,7 @@ def measure_accuracies(
 
 def load_split(records: Path, config: ClassifierConfig, n_per_class: int | None) -> Split:
     """Loads the images of the classes: all, or the first n_per_class of each; fails if fewer."""
+    # A split without records has no batches, and nothing to concatenate.
     nothing = np.empty((0, *config.image_shape), np.float32), np.empty(0, np.int64)
     with reading(records):
         batches = [nothing, *load_batches(records, config).as_numpy_iterator()]
@@ -101,7 +102,7 @@ def draw_batches(
     subset = np.concatenate([random.choice(one, n_labels, replace=False) for one in classes])
     n_passes = math.ceil(math.prod(shape) / len(subset))
     passes = [random.permutation(subset) for _ in range(n_passes)]
-    return np.resize(np.concatenate(passes), shape)
+    return np.resize(np.concatenate(passes), shape)  # cuts the last pass
 
 
 def build_model(config: ClassifierConfig, start: str, features: Path) -> Any:
@@ -135,6 +136,7 @@ def train_each(
     optimizer.build(model.trainable_variables)
     images, labels = tf.constant(train.images), tf.constant(train.labels)
 
+    # One graph for all runs; a Keras schedule would need one per number of steps.
     @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int64)])  # type: ignore[untyped-decorator]
     def run(batches: Any) -> Any:
         n_steps, loss = tf.shape(batches)[0], 0.0

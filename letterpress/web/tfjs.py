@@ -45,7 +45,7 @@ def write_layers_model(folder: Path, model: Any, metadata: Mapping[str, object])
         name = f"{number}_{kind.lower()}"  # flattened layers may have equal names
         known = {"name": name, **{key: config[key] for key in _KEYS[kind].split()}}
         if number == 0:
-            known["batch_input_shape"] = model.input_shape
+            known["batch_input_shape"] = model.input_shape  # instead of the InputLayer
         layers.append({"class_name": kind, "config": known})
         for variable in layer.weights:
             shape = list(variable.shape)
