@@ -97,14 +97,14 @@ def find_typefaces(folder: Path, split: str) -> Families:
     return families
 
 
-def check_typeface(typeface: Typeface, size: int = 64) -> None:
+def check_typeface(typeface: Typeface) -> None:
     """Refuses a font file that cannot teach the letters.
 
     Raises:
         PipelineError: a letter is missing or blank, or letters of different classes look the same
             (except I and l).
     """
-    font = _font(typeface.path, size)
+    font = _font(typeface.path, 64)
     # U+FFFF is never a character: every font draws its sign for missing ones.
     missing = _ink(font, "\uffff")
     drawn: dict[tuple[tuple[int, int], bytes], str] = {}

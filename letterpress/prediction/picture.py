@@ -52,9 +52,8 @@ def _place(ink: Floats, config: ClassifierConfig) -> Floats:
         left = _offset(scaled.sum(axis=0), config.image_width)
     image = np.zeros(config.image_shape, np.float32)
     # Bicubic scaling overshoots: below 0 and above the largest value of the ink.
-    image[top : top + height, left : left + width] = (scaled.clip(0) / scaled.max())[
-        ..., np.newaxis
-    ]
+    values = scaled.clip(0) / scaled.max()
+    image[top : top + height, left : left + width] = values[..., np.newaxis]
     return image
 
 

@@ -28,9 +28,8 @@ class Checkpoint:
     ) -> None:
         self._path = path if strategy.is_chief else None
         self._strategy = strategy
-        per_epoch = {id(variable) for variable in classifier.metrics_variables}
-        self._variables = [v for v in classifier.variables if id(v) not in per_epoch]
-        self._variables += classifier.optimizer.variables
+        # Keras counts no metrics among the variables: they are reset in each epoch.
+        self._variables = [*classifier.variables, *classifier.optimizer.variables]
         self.best: list[Any] = []
         """The classifier's weights after the best epoch, if the caller keeps them."""
         self._fingerprint = ""
