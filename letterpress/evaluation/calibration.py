@@ -1,5 +1,6 @@
 """Makes probabilities true, and says from which probability a guess is sure."""
 
+import json
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -83,12 +84,15 @@ def read_calibration(path: Path) -> Calibration:
         PipelineError: the file is missing or damaged.
     """
     try:
-        return _CALIBRATION.validate_json(path.read_bytes())
+        values = json.loads(path.read_bytes())
+        if list(values) != list(Calibration._fields):  # the fields have defaults
+            raise ValueError(f"other keys (got {values})")
+        return _CALIBRATION.validate_python(values, strict=True)
     except FileNotFoundError as error:
         raise PipelineError(
             f"{path}: no such file. Run `dvc repro`, or `dvc pull` if there is a remote"
         ) from error
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro`") from error
 
 

@@ -200,7 +200,10 @@ def test_a_calibration_makes_probabilities_true_and_most_guesses_sure(tmp_path: 
     assert calibration.temperature == pytest.approx(2.5, rel=0.05)
     best = calibration.apply(np.asarray(powers, np.float32)).max(axis=1)
     assert np.mean(best >= calibration.sure) == pytest.approx(0.9, abs=0.01)
-    for content in ("", '{"temperature": 0.001, "sure": 1}', '{"temperature": NaN, "sure": 1}'):
+    for content in (
+        *("", "{}", "1", "[1, 0.9]", '{"temperature": "1", "sure": 0.9}'),
+        *('{"temperature": 0.001, "sure": 1}', '{"temperature": NaN, "sure": 1}'),
+    ):
         (tmp_path / "c.json").write_text(content)
         with pytest.raises(PipelineError, match=r"c\.json: damaged"):
             read_calibration(tmp_path / "c.json")
