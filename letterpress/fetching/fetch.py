@@ -193,10 +193,19 @@ def _unpacked(name: str, content: bytes) -> bytes:
 
 
 def download(url: str) -> bytes:
-    """Downloads a file, by the proxies of the environment. All errors of requests are OSErrors."""
-    response = requests.get(url, timeout=_CONNECT_AND_READ_SECONDS)
-    response.raise_for_status()
-    return response.content
+    """Downloads a file, by the proxies of the environment. All errors of requests are OSErrors.
+
+    Raises:
+        PipelineError: the file is larger than any of the project.
+    """
+    with requests.get(url, timeout=_CONNECT_AND_READ_SECONDS, stream=True) as response:
+        response.raise_for_status()
+        content = io.BytesIO()
+        for part in response.iter_content(2**20):
+            content.write(part)
+            if content.tell() > _MOST_BYTES:
+                raise PipelineError(f"{url}: more than {_MOST_BYTES} bytes. Use another source")
+        return content.getvalue()
 
 
 def _read_member(packed: dict[str, Path], package: str, name: str) -> bytes:

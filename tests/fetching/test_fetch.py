@@ -112,6 +112,13 @@ def fetched() -> set[tuple[str, str]]:
     return {(name, hashlib.sha256(content).hexdigest()) for name, content in contents(RAW).items()}
 
 
+def test_a_download_without_end_is_refused(
+    mirror: Mirror, files: list[File], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("letterpress.fetching.fetch._MOST_BYTES", 10)
+    assert "more than 10 bytes. Use another source" in refused(mirror.url, files)
+
+
 @pytest.mark.usefixtures("npm")
 def test_every_kind_of_source_is_read(
     mirror: Mirror, files: list[File], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
