@@ -17,9 +17,7 @@ from letterpress.core.errors import PipelineError
 
 def main() -> None:
     """Calls the tool. An expected error is one line and exit code 1."""
-    if len(sys.argv) < 2:
-        sys.exit(__doc__)
-    name, *words = sys.argv[1:]
+    name, *words = sys.argv[1:] or [""]
     if not (name.isidentifier() and find_spec(f"tools.{name}")):
         sys.exit(f"error: tools: no such tool (got {name!r}). See `make help`")
     values = [word for word in words if not word.startswith("--")]

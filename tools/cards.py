@@ -94,8 +94,7 @@ def splits() -> str:
         counts: Counter[str] = Counter()
         for row in read_rows(DATA / "overview" / pipeline / "counts_by_class.csv"):
             counts[row["split"]] += int(row["n"])
-        names = "train", "validation", "test", "unseen"
-        rows.append((name, *(f"{counts[split]:,}" for split in names)))
+        rows.append((name, *(f"{counts[s]:,}" for s in ("train", "validation", "test", "unseen"))))
     return markdown.table(("images", "training", *SPLITS.values()), rows)
 
 

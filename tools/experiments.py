@@ -17,9 +17,7 @@ COLUMNS = {
     "loss": (LETTERS, "loss_validation", "{:.4f}"),
     "digits": (DIGITS, "accuracy_validation", "{:.2%}"),
 }
-"""Headings; the file, the key and the format of the metric below. None is of a test split, so that
-nobody chooses by it.
-"""
+"""Headings; file, key and format of each metric. None is of a test split: nobody chooses by it."""
 
 
 def read(commit: str) -> tuple[dict[str, Any], list[str], float]:
@@ -28,9 +26,8 @@ def read(commit: str) -> tuple[dict[str, Any], list[str], float]:
     values = {f: read_values(commit, f) if is_current(f, lock) else {} for f in (LETTERS, DIGITS)}
     metrics = [(style, values[file].get(key)) for file, key, style in COLUMNS.values()]
     cells = ["" if value is None else style.format(value) for style, value in metrics]
-    if not any(cells):
-        cells = ["not evaluated"]
-    return flatten(read_values(commit, "params.yaml")), cells, metrics[0][1] or 0
+    params = flatten(read_values(commit, "params.yaml"))
+    return params, cells if any(cells) else ["not evaluated"], metrics[0][1] or 0
 
 
 def is_current(path: str, lock: Mapping[str, Any]) -> bool:

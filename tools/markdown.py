@@ -12,10 +12,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def rewrite(page: str, figures: Mapping[str, Callable[..., str]]) -> str:
-    """Replaces what is between <!-- NAME WORD... --> and <!-- /NAME --> by figures[NAME](WORD...).
-
-    A figure of several lines gets an empty line before and after it.
-    """
+    """Replaces what is between <!-- NAME WORD... --> and <!-- /NAME --> by figures[NAME](WORD...)."""
 
     def fill(found: re.Match[str]) -> str:
         name, *words = found[1].split()

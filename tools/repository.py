@@ -2,7 +2,7 @@
 
 import subprocess
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,14 @@ def clone(folder: str, commit: str = "HEAD") -> None:
     subprocess.run(["dvc", "cache", "dir", "--quiet", "--local", cache], cwd=folder, check=True)
 
 
-def run_experiment(
-    commit: str, name: str, stages: Sequence[str], choose: Callable[[], Mapping[str, object]]
-) -> str:
+def run_experiment(commit: str, name: str, stages: Sequence[str], params: dict[str, Any]) -> str:
     """Runs stages and all that they need, unless the commit has the experiment already.
 
-    Returns its git reference. `choose` returns the params that it changes.
+    Returns its git reference.
     """
     experiment = f"refs/exps/{commit[:2]}/{commit[2:]}/{name}"
     if not git("for-each-ref", experiment):
-        changes = [f"--set-param={key}={value}" for key, value in choose().items()]
+        changes = [f"--set-param={key}={value}" for key, value in params.items()]
         with tempfile.TemporaryDirectory(prefix=f"letterpress-{name}-") as folder:
             clone(folder, commit)
             run = ["dvc", "exp", "run", "--name", name, *changes, *stages]

@@ -1,14 +1,10 @@
 """Searches for good params of the letters with Optuna (TPE), on validation images only.
 
 python -m tools search 30    until HEAD has 30 experiments, search-1 to search-30
-
-Only the DVC experiments are kept, so an interrupted search resumes with the same proposals. For
-another space, edit SPACE and commit it.
 """
 
 import subprocess
 from collections.abc import Sequence
-from functools import partial
 from typing import Annotated
 
 import optuna
@@ -28,7 +24,7 @@ SPACE: dict[str, BaseDistribution] = {
     "max_shear": FloatDistribution(0, 0.5),
     "thicken": FloatDistribution(0, 1),
 }
-"""The values of each key of params.yaml that are tried."""
+"""The values of each key of params.yaml that are tried. For others, edit this and commit it."""
 FILE, KEY = "data/ascii_letter/metrics.json", "accuracy_validation"
 """The metric that is maximized. It must not be of a test split."""
 
@@ -46,9 +42,10 @@ def propose(number: int, earlier: Sequence[FrozenTrial]) -> dict[str, str]:
 def read(experiment: str) -> FrozenTrial:
     """Reads the params and the metric of an experiment, from its git reference."""
     params = flatten(read_values(experiment, "params.yaml"))
-    chosen = {key: params[key] for key in SPACE}
     value = read_values(experiment, FILE)[KEY]
-    return create_trial(params=chosen, distributions=SPACE, value=value)
+    return create_trial(
+        params={key: params[key] for key in SPACE}, distributions=SPACE, value=value
+    )
 
 
 def main(n_experiments: Annotated[int, Ge(1)]) -> None:
@@ -58,9 +55,9 @@ def main(n_experiments: Annotated[int, Ge(1)]) -> None:
     trials: dict[str, FrozenTrial] = {}
     for number in range(1, n_experiments + 1):
         name = f"search-{number}"
-        choose = partial(propose, number, [*trials.values()])
+        params = propose(number, [*trials.values()])
         try:
-            trials[name] = read(run_experiment(commit, name, ["evaluate"], choose))
+            trials[name] = read(run_experiment(commit, name, ["evaluate"], params))
         except subprocess.CalledProcessError:
             if not trials:
                 raise

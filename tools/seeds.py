@@ -26,14 +26,13 @@ NAMES = {
     "letters, unseen typefaces": ("ascii_letter", "accuracy_unseen"),
     "letters, unseen text typefaces": ("ascii_letter", "accuracy_unseen_text"),
     "letters, unseen handwriting": ("ascii_letter", "accuracy_unseen_handwriting"),
-}
-NAMES |= {
-    f"transfer gain, labels per class: {n}": ("transfer", f"labels_{n}.transfer_gain")
-    for n in (1, 5, 20, 80)
+    **{
+        f"transfer gain, labels per class: {n}": ("transfer", f"labels_{n}.transfer_gain")
+        for n in (1, 5, 20, 80)
+    },
 }
 """The results, and the folder and key of each. One that a recipe lacks is left out."""
-STAGES = "evaluate", "transfer_curve"
-"""The stages that measure them."""
+STAGES = "evaluate", "transfer_curve"  # which measure them
 PAGE = Path("docs/seeds.md")
 
 Accuracies = dict[str, list[float]]  # by name; of each training, in percent or points
@@ -43,7 +42,7 @@ def train(commit: str, seeds: Sequence[int]) -> Accuracies:
     """Trains with each seed, several at once. What was trained before is only read."""
 
     def train_once(seed: int) -> str:
-        return run_experiment(commit, f"seed-{seed}", STAGES, lambda: {"seed": seed})
+        return run_experiment(commit, f"seed-{seed}", STAGES, {"seed": seed})
 
     with ThreadPoolExecutor(max(1, n_cores() // 2)) as pool:  # a training keeps two cores busy
         experiments = list(pool.map(train_once, seeds))

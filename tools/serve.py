@@ -54,12 +54,9 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
         protocol_version = "HTTP/1.1"
         timeout = PATIENCE
         extensions_map = {  # the system's own table may name other types, which nosniff refuses
-            ".bin": "application/octet-stream",
             ".css": "text/css; charset=utf-8",
             ".html": "text/html; charset=utf-8",
             ".js": "text/javascript; charset=utf-8",
-            ".json": "application/json",
-            ".svg": "image/svg+xml",
         }
 
         def handle(self) -> None:
@@ -96,9 +93,7 @@ def main(port: Annotated[int, Interval(ge=0, le=65535)]) -> None:
     try:
         server = make_server(files, port)
     except OSError as error:
-        raise PipelineError(
-            f"port {port}: {error}. Try make serve PORT=0 for a free one"
-        ) from error
+        raise PipelineError(f"port {port}: {error}. Try PORT=0 for a free one") from error
     print(f"Draw at http://{HOST}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
     with server, suppress(KeyboardInterrupt):
         server.serve_forever()

@@ -25,7 +25,6 @@ from letterpress.jobs.processes import n_cores
 
 Worker = subprocess.Popen[bytes]
 PATIENCE = 30  # seconds in which workers may report a lost worker before they are stopped
-
 SET_FLAGS, UP = 0x8914, 1  # of network interfaces in Linux: see netdevice(7)
 
 

@@ -5,7 +5,6 @@ import math
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +70,7 @@ def test_an_experiment_that_fails_is_left_out_unless_it_is_the_first(
 ) -> None:
     failing = "search-2"
 
-    def run(commit: str, name: str, stages: list[str], choose: Callable[[], dict[str, str]]) -> str:
+    def run(commit: str, name: str, stages: list[str], params: dict[str, str]) -> str:
         if name == failing:
             raise subprocess.CalledProcessError(1, "dvc exp run")
         return name

@@ -135,5 +135,5 @@ def test_errors_name_a_remedy(
         main()
     (tmp_path / "x").touch()
     monkeypatch.setattr(sys, "argv", ["tools", "serve", str(connection.port)])
-    with pytest.raises(SystemExit, match="Try make serve PORT=0"):
+    with pytest.raises(SystemExit, match="Try PORT=0"):
         main()
