@@ -36,8 +36,6 @@ def read_metrics(root: Path) -> dict[tuple[str, str], float]:
         with reading(root / path):
             values = flatten(json.loads((root / path).read_text(encoding="utf-8")))
         metrics |= {(path, k): v for k, v in values.items() if type(v) in (int, float)}
-    if not metrics:
-        raise PipelineError("dvc.yaml: no metrics. List files under `metrics:`, run `dvc repro`")
     return metrics
 
 

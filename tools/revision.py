@@ -58,12 +58,14 @@ def read_folder(root: Path, commit: str = "") -> Revision:
         files = [file for s in stages.values() for file in (*s.get("deps", []), *s.get("outs", []))]
         hashes = {file["path"]: file["md5"] for file in files}
     paths = [path for path in sorted(hashes) if PurePosixPath(path).match("predictions*.csv")]
+    if not (metrics := read_metrics(root)):
+        raise PipelineError("dvc.yaml: no metrics. List files under `metrics:`, run `dvc repro`")
     return Revision(
         commit=commit,
         params=flatten(read_params(root / "params.yaml")),
         stages=stages,
         hashes=hashes,
-        metrics=read_metrics(root),
+        metrics=metrics,
         predictions={path: _read_predictions(root / path) for path in paths},
     )
 

@@ -17,7 +17,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
-from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS, draw_none
+from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS, Drawing, draw_none
 from letterpress.ascii_letter.pen import draw_pen_letter, pen_typefaces
 from letterpress.ascii_letter.typefaces import (
     Families,
@@ -90,13 +90,24 @@ def draw_set(
         kinds = TRAINED_KINDS + NEW_KINDS if name == "unseen" else TRAINED_KINDS
         # Not hash(), which differs from process to process.
         random = np.random.default_rng([config.data_seed, digest(prefix.encode()), shard])
-        images = draw_none(families, kinds, (config.image_height, config.image_width), random)
+        drawn = draw_none(families, kinds, (config.image_height, config.image_width), random)
+        images = _different(drawn, shard, config.n_shards)
         for number, drawing in zip(share(n_none, shard, config.n_shards), images, strict=False):
             typeface = drawing.typeface
             printed = (typeface.name, typeface.family) if typeface else ("none", "none")
             png = _encode(Image.fromarray(drawing.image))
             case = "new" if drawing.kind in NEW_KINDS else "trained"
             yield Letter(f"none/{prefix}{number:05d}.png", png, *printed, drawing.kind, case)
+
+
+def _different(drawings: Iterable[Drawing], shard: int, n_shards: int) -> Iterator[Drawing]:
+    """Leaves out what was drawn before, or would be another shard's: each owns some digests."""
+    seen: set[int] = set()
+    for drawing in drawings:
+        key = digest(drawing.image.tobytes())
+        if key not in seen and key % n_shards == shard:
+            seen.add(key)
+            yield drawing
 
 
 def _draw_letters(
