@@ -115,9 +115,7 @@ class Classifier:
         except IsADirectoryError:
             return PipelineError(f"{name}: no pictures in this folder")
         except MemoryError:
-            return PipelineError(
-                f"{name}: not enough memory. End other programs, or save it smaller"
-            )
+            return PipelineError(f"{name}: not enough memory. Make the picture smaller")
         except Exception as error:  # noqa: BLE001  # the other files go on
             reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
             return PipelineError(f"{name}: {reason}")

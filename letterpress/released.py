@@ -9,6 +9,7 @@ from letterpress.fetching.fetch import File, check, download
 
 SUMS = "SHA256SUMS"
 WEIGHTS = ".weights.h5"
+_MOST_BYTES = 1 << 31  # more than the weights of any network here
 
 
 def read_released(name: str, address: str) -> dict[str, bytes]:
@@ -58,7 +59,7 @@ def read_released(name: str, address: str) -> dict[str, bytes]:
 def _read(place: str) -> bytes:
     try:
         if place.startswith(("https://", "http://")):
-            return download(place)
+            return download(place, _MOST_BYTES)
         return Path(place).read_bytes()
     except OSError as error:  # those of requests too
         raise PipelineError(

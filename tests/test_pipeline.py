@@ -148,7 +148,7 @@ def stages_run(output: str) -> list[str]:
 
 SECTIONS = "Images in class folders", "Images that a program makes"
 """Of docs/new_pipeline.md, with a pipeline each."""
-SHORTEN = "sed 's/n_epochs: 40/n_epochs: 2/' params.yaml > new && mv new params.yaml"
+SHORTEN = "grep -q 'n_epochs: 40' params.yaml\nsed 's/n_epochs: 40/n_epochs: 2/' params.yaml > new && mv new params.yaml"
 FEW_EPOCHS = (
     ("dvc repro train_shapes", f"{SHORTEN}\ndvc repro train_shapes"),
     ("n_epochs: 20", "n_epochs: 2"),
@@ -200,6 +200,8 @@ def reproduced(
                 repository = Repository(folder, **settings)
                 repository.git("init", "--quiet", "--initial-branch=main")
                 repository.commit("Start")
+                page = (ROOT / "docs/new_pipeline.md").read_text("utf-8")
+                assert all(old in page for old, _ in FEW_EPOCHS)
                 for section in SECTIONS:
                     follow(ROOT / "docs/new_pipeline.md", section, repository, *FEW_EPOCHS)
                 repository.git("add", "stages", "dvc.yaml", "params.yaml")

@@ -38,7 +38,7 @@ NAMES = {
 
 def results() -> str:
     """Shows the metrics in a table of at most 80 columns."""
-    read = read_metrics(Path()).items()
+    read = read_metrics(Path(), missing_ok=True).items()
     metrics = {f"{Path(path).parent.name}/{key}": value for (path, key), value in read}
     rows = [("what", "result", "95 % interval")]
     for pattern, name in NAMES.items():

@@ -17,7 +17,7 @@ COLUMNS = {
     "loss": (LETTERS, "loss_validation", "{:.4f}"),
     "digits": (DIGITS, "accuracy_validation", "{:.2%}"),
 }
-"""Headings; file, key and format of each metric. None is of a test split: nobody chooses by it."""
+"""Headings; file, key and format of each metric. None is of a test split, to choose by."""
 
 
 def read(commit: str) -> tuple[dict[str, Any], list[str], float]:

@@ -26,10 +26,9 @@ def main(target: Path = Path("release")) -> None:
             weights = folder / f"{classifier.name}{WEIGHTS}"
             shutil.copyfile(classifier.weights, weights)
             description = classifier.describe(calibrated=False)
-            weights.with_name(f"{classifier.name}.json").write_text(description, encoding="utf-8")
+            (folder / f"{classifier.name}.json").write_text(description, encoding="utf-8")
         with zipfile.ZipFile(folder / "page.zip", "w", zipfile.ZIP_DEFLATED) as page:
-            # All but "/", which is /index.html.
-            for name, file in sorted(page_files(Path("web"), Path("data/web/model")).items())[1:]:
+            for name, file in sorted(page_files(Path("web"), Path("data/web/model")).items()):
                 entry = zipfile.ZipInfo(name.lstrip("/"))  # dated 1980, as equal bytes need
                 page.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
         for text in (Path("LICENSE"), Path("NOTICE"), *Path("docs/cards").glob("*.md")):

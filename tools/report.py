@@ -51,7 +51,7 @@ def find_notes(base: Revision, head: Revision) -> list[str]:
 
 
 def report(base: Revision, head: Revision, notes: Iterable[str] = ()) -> str:
-    """Returns the report, LARGEST bytes at most. The same commits give the same bytes.
+    """Returns the report, 65,000 bytes at most. The same commits give the same bytes.
 
     Everything that a change can name is in code spans, where Markdown does not interpret it.
     """

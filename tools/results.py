@@ -23,8 +23,8 @@ def reading(path: Path) -> Iterator[None]:
         raise PipelineError(f"{path}: not readable ({error!r}). Run `dvc repro`") from error
 
 
-def read_metrics(root: Path) -> dict[tuple[str, str], float]:
-    """Returns the numbers in the metric files of dvc.yaml that exist, by file and key."""
+def read_metrics(root: Path, missing_ok: bool = False) -> dict[tuple[str, str], float]:
+    """Returns the numbers in the metric files that dvc.yaml lists, by file and key."""
     with reading(root / "dvc.yaml"):
         pipeline = read_params(root / "dvc.yaml")
         listed = [*pipeline.get("metrics", [])]
@@ -32,7 +32,9 @@ def read_metrics(root: Path) -> dict[tuple[str, str], float]:
             listed += stage.get("metrics", [])
         paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in listed]
     metrics: dict[tuple[str, str], float] = {}
-    for path in (path for path in paths if (root / path).exists()):
+    for path in paths:
+        if missing_ok and not (root / path).exists():
+            continue
         with reading(root / path):
             values = flatten(json.loads((root / path).read_text(encoding="utf-8")))
         metrics |= {(path, k): v for k, v in values.items() if type(v) in (int, float)}

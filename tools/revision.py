@@ -1,8 +1,8 @@
 """Reads the results of one commit from git alone: no cache, no remote, no network."""
 
 import os
-import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -40,7 +40,8 @@ def read_revision(name: str) -> Revision:
         # From a zip file, links become files. The settings of DVC are not the commit's to make.
         paths = ".", ":(exclude,icase).dvc"
         git("-C", top, "archive", "--format=zip", f"--output={root / 'zip'}", commit, *paths)
-        shutil.unpack_archive(root / "zip", root / "files", "zip")
+        with zipfile.ZipFile(root / "zip") as archive:
+            archive.extractall(root / "files")  # git wrote it
         try:
             revision = read_folder(root / "files", commit)
             if reason := next(_find_stale(root / "files", revision.stages), ""):

@@ -31,20 +31,20 @@ NAMES = {
         for n in (1, 5, 20, 80)
     },
 }
-"""The results, and the folder and key of each. One that a recipe lacks is left out."""
+"""The results, and the folder and key of each. Keys that a recipe lacks are left out."""
 STAGES = "evaluate", "transfer_curve"  # which measure them
 PAGE = Path("docs/seeds.md")
 
-Accuracies = dict[str, list[float]]  # by name; of each training, in percent or points
+Results = dict[str, list[float]]  # by name; of each training, in percent or points
 
 
-def train(commit: str, seeds: Sequence[int]) -> Accuracies:
+def train(commit: str, seeds: Sequence[int]) -> Results:
     """Trains with each seed, several at once. What was trained before is only read."""
 
     def train_once(seed: int) -> str:
         return run_experiment(commit, f"seed-{seed}", STAGES, {"seed": seed})
 
-    with ThreadPoolExecutor(max(1, n_cores() // 2)) as pool:  # a training keeps two cores busy
+    with ThreadPoolExecutor(max(1, n_cores() // 6)) as pool:  # transfer_curve can use six cores
         experiments = list(pool.map(train_once, seeds))
     found = {}
     for name, (folder, key) in NAMES.items():
@@ -55,7 +55,7 @@ def train(commit: str, seeds: Sequence[int]) -> Accuracies:
     return found
 
 
-def summary(head: Accuracies) -> str:
+def summary(head: Results) -> str:
     """Returns the mean, the standard deviation and the interval of the mean as a table."""
     rows = []
     for name, values in head.items():
@@ -67,14 +67,15 @@ def summary(head: Accuracies) -> str:
     return markdown.table(header, rows)
 
 
-def comparison(base: Accuracies, head: Accuracies) -> str:
+def comparison(base: Results, head: Results) -> str:
     """Returns the means, in percent or points, and their difference by seed (Student's t)."""
     rows = []
     for name in [name for name in base if name in head]:
         pairs = zip(base[name], head[name], strict=True)
         change, low, high = mean_interval([after - before for before, after in pairs])
         verdict = "**better**" if low > 0 else "**worse**" if high < 0 else "within seed noise"
-        means = [f"{mean(side[name]):.2f}" for side in (base, head)]
+        unit = "points" if "gain" in name else "%"
+        means = [f"{mean(side[name]):.2f} {unit}" for side in (base, head)]
         rows.append((name, *means, f"{change:+.2f}", f"{low:+.2f} to {high:+.2f}", verdict))
     header = ("result", "base", "head", "difference", "95 % interval", "verdict")
     return markdown.table(header, rows)
@@ -86,8 +87,7 @@ def main(n_seeds: Annotated[int, Ge(2)], base: str | None = None) -> None:
     seeds = [10 * number for number in range(1, n_seeds + 1)]
     sides = [train(commit, seeds) for commit in commits]
     if base:
-        what = f"Two recipes, {base} and HEAD, each trained with the same {n_seeds} seeds:"
-        print(f"\n{what}\n\n{comparison(*sides)}")
+        print(f"\nTwo recipes, {base} and HEAD, {n_seeds} seeds each:\n\n{comparison(*sides)}")
         return
     text = f"Trained with seeds {', '.join(map(str, seeds))}:\n\n{summary(*sides)}"
     print(f"\n{text}")

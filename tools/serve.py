@@ -40,7 +40,6 @@ def page_files(web: Path, model: Path) -> dict[str, Path]:
     found = (path for path in web.iterdir() if path.suffix in suffixes and not path.is_symlink())
     scripts = [web / "node_modules/@tensorflow" / library for library in LIBRARIES]
     return {
-        "/": web / "index.html",
         **{f"/{path.name}": path for path in found},
         **{f"/model/{name}": model / name for name in MODELS},
         **{f"/tensorflow/{path.name}": path for path in scripts},
@@ -73,7 +72,8 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
             return None
 
         def translate_path(self, path: str) -> str:
-            return str(files.get(re.split("[?#]", path)[0], ""))  # "" is no file: 404
+            name = re.split("[?#]", path)[0]
+            return str(files.get("/index.html" if name == "/" else name, ""))  # "" is no file: 404
 
         def end_headers(self) -> None:
             for name, value in HEADERS.items():

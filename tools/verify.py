@@ -19,8 +19,8 @@ from tools.revision import Revision, changes, read_folder, read_revision
 
 COMPUTED = ("evaluate", "measure_conditions", "transfer_curve", "export_web")
 """The stages that compute results from trained weights, in their order."""
-TRAINED = ("train_mnist", "fine_tune_ascii", *COMPUTED)
-"""The stages that compute in floating point."""
+TRAINED = ("train_", "fine_tune_", *COMPUTED)
+"""How the names of the stages start that compute in floating point."""
 WHOLE = "accuracy", "accuracy_validation", "accuracy_unseen"  # of all images of a split
 SIGNIFICANT = 0.001  # trainings of one recipe differ at 0.05 more often than by chance
 
@@ -29,7 +29,7 @@ def compare(committed: Revision, made: Revision) -> list[str]:
     """Prints one line per stage and per metric that differs. Returns the reasons to fail."""
     failures = []
     other = [path for path, *_ in changes(committed.hashes, made.hashes)]
-    same_weights = not any(path.endswith("weights.h5") for path in other)  # then rounding is too
+    same_weights = not any(path.endswith("weights.h5") for path in other)  # then so must be all
     for stage in sorted(committed.stages.keys() | made.stages.keys()):
         outs = (side.stages.get(stage, {}).get("outs", []) for side in (committed, made))
         before, after = ({out["path"]: out["md5"] for out in listed} for listed in outs)

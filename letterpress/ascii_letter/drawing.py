@@ -90,8 +90,8 @@ def draw_set(
         kinds = TRAINED_KINDS + NEW_KINDS if name == "unseen" else TRAINED_KINDS
         # Not hash(), which differs from process to process.
         random = np.random.default_rng([config.data_seed, digest(prefix.encode()), shard])
-        drawn = draw_none(families, kinds, (config.image_height, config.image_width), random)
-        images = _different(drawn, shard, config.n_shards)
+        shape = config.image_height, config.image_width
+        images = _different(draw_none(families, kinds, shape, random, shard, config.n_shards))
         for number, drawing in zip(share(n_none, shard, config.n_shards), images, strict=False):
             typeface = drawing.typeface
             printed = (typeface.name, typeface.family) if typeface else ("none", "none")
@@ -100,12 +100,11 @@ def draw_set(
             yield Letter(f"none/{prefix}{number:05d}.png", png, *printed, drawing.kind, case)
 
 
-def _different(drawings: Iterable[Drawing], shard: int, n_shards: int) -> Iterator[Drawing]:
-    """Leaves out what was drawn before, or would be another shard's: each owns some digests."""
+def _different(drawings: Iterable[Drawing]) -> Iterator[Drawing]:
+    """Leaves out images that were drawn before."""
     seen: set[int] = set()
     for drawing in drawings:
-        key = digest(drawing.image.tobytes())
-        if key not in seen and key % n_shards == shard:
+        if (key := digest(drawing.image.tobytes())) not in seen:
             seen.add(key)
             yield drawing
 

@@ -16,6 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from letterpress.ascii_letter.pen import Points, draw_lines
 from letterpress.ascii_letter.typefaces import Families, Typeface, draw_ink, places
+from letterpress.records.example import digest
 
 Grey = npt.NDArray[np.uint8]
 """0..255 [height, width]."""
@@ -33,35 +34,51 @@ class Drawing(NamedTuple):
 
 
 def draw_none(
-    families: Families, kinds: Sequence[str], shape: tuple[int, int], random: np.random.Generator
+    families: Families,
+    kinds: Sequence[str],
+    shape: tuple[int, int],
+    random: np.random.Generator,
+    shard: int = 0,
+    n_shards: int = 1,
 ) -> Iterator[Drawing]:
-    """Draws images of the kinds in turn, endlessly."""
+    """Draws a shard's images of the kinds in turn, endlessly, none of which another shard draws."""
     typefaces = [typeface for family in families for typeface in family]
     for kind in cycle(kinds):
         if text := _TEXTS.get(kind):
             typeface = typefaces[random.integers(len(typefaces))]
-            image = _print(text(random), typeface, shape, random)
-            yield Drawing(_TURNS.get(kind, np.asarray)(image), kind, typeface)
+            image = _print(text(random), typeface, shape, random, shard, n_shards)
+            if image is not None:
+                yield Drawing(_TURNS.get(kind, np.asarray)(image), kind, typeface)
         elif lines := _LINES.get(kind):
+            # Lines and fields have real numbers at random: no two are the same.
             yield Drawing(draw_lines(lines(random), shape, random), kind, None)
         else:
             yield Drawing(_FIELDS[kind](shape, random), kind, None)
 
 
 def _print(
-    text: str, typeface: Typeface, shape: tuple[int, int], random: np.random.Generator
-) -> Grey:
-    """Prints characters in a random size and place."""
+    text: str,
+    typeface: Typeface,
+    shape: tuple[int, int],
+    random: np.random.Generator,
+    shard: int,
+    n_shards: int,
+) -> Grey | None:
+    """Prints characters in a random size and place; None if the shard has no place for this print."""
     height, width = shape
     ink = draw_ink(text, typeface, 64, (64 * 16, 64 * 16))
     scale = random.uniform(18, 27) * min(shape) / 32 / max(*ink.size, 1)
     size = max(1, round(ink.width * scale)), max(1, round(ink.height * scale))
-    image = np.zeros(shape, np.uint8)
-    left, top = (
-        places(room, needed, 2)[int(random.integers(len(places(room, needed, 2))))]
-        for room, needed in zip((width, height), size, strict=True)
-    )
     pixels = np.asarray(ink.resize(size, Image.Resampling.BOX))
+    columns, rows = (places(room, n, 2) for room, n in zip((width, height), size, strict=True))
+    column, row = int(random.integers(len(columns))), int(random.integers(len(rows)))
+    # Places are dealt to the shards, as in `drawing._draw_in_places`: this one or one before it.
+    place = row * len(columns) + column
+    place -= (place + digest(pixels.tobytes()) - shard) % n_shards
+    if place < 0:
+        return None
+    top, left = rows[place // len(columns)], columns[place % len(columns)]
+    image = np.zeros(shape, np.uint8)
     image[top : top + size[1], left : left + size[0]] = pixels
     return image
 

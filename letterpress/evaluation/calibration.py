@@ -86,13 +86,13 @@ def read_calibration(path: Path) -> Calibration:
     try:
         values = json.loads(path.read_bytes())
         if list(values) != list(Calibration._fields):  # the fields have defaults
-            raise ValueError(f"other keys (got {values})")
+            raise ValueError("other keys")
         return _CALIBRATION.validate_python(values, strict=True)
     except FileNotFoundError as error:
         raise PipelineError(
             f"{path}: no such file. Run `dvc repro`, or `dvc pull` if there is a remote"
         ) from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise PipelineError(f"{path}: damaged. Delete it and run `dvc repro`") from error
 
 

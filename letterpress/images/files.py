@@ -105,7 +105,7 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or has a file twice, or a
+        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or has a duplicate file, or a
             name has control characters, is not UTF-8, or leads out of its folder.
     """
     if source.is_dir():
@@ -138,8 +138,7 @@ def _filtered(source: Path, files: Iterable[File]) -> Iterator[File]:
             )
         if ".." in parts:
             raise PipelineError(f"{source}: {name!r} leads out of its folder. Pack it again")
-        # Before NFC: a folder may have both forms of a name.
-        if (key := digest("/".join(parts).encode())) in seen:
+        if (key := digest(name.encode())) in seen:
             raise PipelineError(f"{source}: duplicate file {name!r}. Remove one")
         seen.add(key)
         yield name, read

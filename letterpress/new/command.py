@@ -206,7 +206,7 @@ def _list_outs() -> set[str]:
         return {path for out in outs for path in ([out] if isinstance(out, str) else out)}
     except (AttributeError, TypeError) as error:
         raise PipelineError(
-            f"{DVC_YAML}: not stages of DVC ({error}). Correct it: see `dvc stage list`"
+            f"{DVC_YAML}: stages: not readable ({error}). Correct it: see `dvc stage list`"
         ) from error
 
 

@@ -13,7 +13,6 @@ from itertools import product, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
@@ -21,12 +20,11 @@ from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.drawing import (
     SETS,
     Letter,
-    _different,
     draw_set,
     draw_tarballs,
     write_tarball,
 )
-from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS, Drawing
+from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS
 from letterpress.ascii_letter.typefaces import draw_ink, find_typefaces
 from letterpress.core.errors import PipelineError
 from letterpress.jobs.shards import shard_paths
@@ -190,11 +188,13 @@ def test_shards_share_no_image_and_have_all_letters_together(typefaces: Path) ->
         assert len({pixels(letter) for letter in letters}) == len(letters)
 
 
-def test_of_equal_images_of_no_letter_one_shard_draws_one() -> None:
-    drawings = [Drawing(np.full((2, 2), n % 50, np.uint8), "noise", None) for n in range(100)]
-    shards = [[*_different(drawings, shard, n_shards=3)] for shard in range(3)]
-    assert sorted(one.image[0, 0] for shard in shards for one in shard) == [*range(50)]
-    assert all(shards)
+def test_no_image_of_no_letter_is_drawn_twice(typefaces: Path) -> None:
+    one_family = find_typefaces(typefaces, "train")[:1]
+    config = CONFIG.replace(n_shards=3, n_images_per_class=1, none_share=0.95)
+    sets = [draw_set(config, "letters", one_family, shard) for shard in range(3)]
+    images = [pixels(drawn) for one in sets for drawn in one if drawn.filename.startswith("none/")]
+    assert len(images) == config.n_none(39)
+    assert len({*images}) == len(images)
 
 
 def test_too_few_different_drawings_are_an_error(typefaces: Path) -> None:

@@ -112,7 +112,7 @@ def fetched() -> set[tuple[str, str]]:
     return {(name, hashlib.sha256(content).hexdigest()) for name, content in contents(RAW).items()}
 
 
-def test_a_download_without_end_is_refused(
+def test_a_download_that_is_too_large_is_refused(
     mirror: Mirror, files: list[File], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("letterpress.fetching.fetch._MOST_BYTES", 10)

@@ -28,7 +28,7 @@ for pipeline in ("mnist", "ascii_letter"):
 """
 
 
-def simulated(n_seeds: int, better_by: float, seed: int) -> seeds.Accuracies:
+def simulated(n_seeds: int, better_by: float, seed: int) -> seeds.Results:
     values = np.random.default_rng(seed).normal(98.5 + better_by, 0.3, n_seeds)
     return {"letters, validation": list(values)}
 

@@ -123,7 +123,7 @@ def test_only_this_machine_is_listened_to(connection: http.client.HTTPConnection
 def test_errors_name_a_remedy(
     connection: http.client.HTTPConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tools.serve.page_files", lambda *_: {"/": tmp_path / "x"})
+    monkeypatch.setattr("tools.serve.page_files", lambda *_: {"/index.html": tmp_path / "x"})
     problems = {"x": "unable to parse", "65536": "less than or equal to 65535"}
     problems[str(connection.port)] = r"x: no such file. Run `make serve`"
     for port, problem in problems.items():

@@ -40,7 +40,7 @@ def test_data_must_be_equal_and_other_weights_must_be_as_good(
     for made, problem in (
         (revision("9", "9", accuracy=0.9, transfer_gain=0.05), "write_tfrecords@letters: data"),
         (revision("1", "2", "9", accuracy=0.9, transfer_gain=0.05), "evaluate: the same weights"),
-        (revision("1", "9", accuracy=0.8, transfer_gain=0.05), "accuracy is more than"),
+        (revision("1", "9", accuracy=0.86, transfer_gain=0.05), "accuracy is more than"),
         (revision("1", "9", accuracy=float("nan"), transfer_gain=0.05), "accuracy is more than"),
         (revision("1", "9", accuracy=0.9, transfer_gain=0.16), "transfer_gain is more than"),
         (revision("1", "9", accuracy=0.9), "transfer_gain is more than"),
@@ -48,7 +48,7 @@ def test_data_must_be_equal_and_other_weights_must_be_as_good(
         (failure,) = compare(committed, made)
         assert problem in failure
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text("utf-8"))["stages"]
-    assert set(TRAINED) <= stages.keys()
+    assert all(any(name.startswith(start) for name in stages) for start in TRAINED)
 
 
 def test_predictions_within_the_tolerance_must_not_be_significantly_better() -> None:
@@ -60,7 +60,7 @@ def test_predictions_within_the_tolerance_must_not_be_significantly_better() -> 
         path = "data/mnist/predictions.csv"
         return Revision("", {}, {}, hashes, {}, {path: rows})
 
-    assert compare(predicted(20), predicted(25)) == []
+    assert compare(predicted(20), predicted(30)) == []  # p = 0.002
     (failure,) = compare(predicted(20), predicted(32))
     assert "predictions.csv: significantly other predictions (p = 0.000488)" in failure
 
