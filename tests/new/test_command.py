@@ -150,8 +150,8 @@ def test_a_failure_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("dvc.yaml", b"stages: {old: {cmd: old, outs: 3}}", r"not stages of DVC \('int' object"),
-        ("dvc.yaml", b"stages: {old: 3}", r"not stages of DVC \('int' object"),
+        ("dvc.yaml", b"stages: {old: {cmd: old, outs: 3}}", r"stages: not readable \('int' object"),
+        ("dvc.yaml", b"stages: {old: 3}", r"stages: not readable \('int' object"),
         ("params.yaml", b"flowers:", r"flowers exists, for other data or"),
         ("README.md", b"caf\xe9", r"not UTF-8 \(.*Save it as UTF-8"),
     ],

@@ -192,7 +192,7 @@ def test_bad_files_and_odd_names_do_not_stop_the_others(
     _, err, code = predict(*bad[:3], *good, *bad[3:])
     assert [line.split(": ")[1] for line in err] == [*bad[:6], r"bad\n.png"]
     assert code == 1
-    assert ": not enough memory. End other programs" in err[3]
+    assert ": not enough memory. Make the picture smaller" in err[3]
     predict("--json", *good)
     out = written.getvalue().decode("ascii").splitlines()
     escaped = ["good.png", r"line\nbreak\x1b[31m.png", r"\xe9\udcff.png"]
