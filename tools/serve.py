@@ -73,7 +73,7 @@ def make_server(files: Mapping[str, Path], port: int) -> ThreadingHTTPServer:
 
         def translate_path(self, path: str) -> str:
             name = re.split("[?#]", path)[0]
-            return str(files.get("/index.html" if name == "/" else name, ""))  # "" is no file: 404
+            return str(files.get("/index.html" if name == "/" else name, ""))  # else 404
 
         def end_headers(self) -> None:
             for name, value in HEADERS.items():

@@ -171,6 +171,7 @@ EDITS: dict[str, tuple[Callable[[Project], object], str]] = {
     "out": (lambda p: p.stages["train"]["outs"].append("more.h5"), "it lacks more.h5 of stage"),
     "new stage": (lambda p: p.stages.update(more={"cmd": "true", "outs": ["x"]}), "it lacks x of"),
     "no stage": (lambda p: p.stages.pop("evaluate"), "dvc.yaml has no stage evaluate"),
+    "no metric file": (lambda p: p.run(f"rm {METRICS}"), f"{METRICS}: not readable"),
     "no metrics": (lambda p: p.pipeline.update(metrics=[]), "dvc.yaml: no metrics"),
     "weights": (lambda p: p.reproduce("evaluate", weights="x"), "stage evaluate changed"),
     "not JSON": (lambda p: p.write(METRICS, "{"), "JSONDecodeError"),

@@ -17,7 +17,7 @@ from tools.verify import TRAINED, compare
 def revision(records: str, weights: str, results: str = "3", **metrics: float) -> Revision:
     stages = {
         "write_tfrecords@letters": {"outs": [{"path": "data/tfrecords", "md5": records}]},
-        "train_mnist": {"outs": [{"path": "data/weights.h5", "md5": weights}]},
+        "train_flowers": {"outs": [{"path": "data/weights.h5", "md5": weights}]},
         "evaluate": {"outs": [{"path": "data/predictions.csv", "md5": results}]},
     }
     hashes = {"data/weights.h5": weights}
