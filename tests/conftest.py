@@ -1,6 +1,7 @@
 """Tiny params and digits, and copies of the project in temporary folders: all tests run offline."""
 
 import copy
+import errno
 import hashlib
 import io
 import os
@@ -10,7 +11,7 @@ import struct
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,18 @@ def write_digits(folder: Path, n_train: int = 200, n_test: int = 60) -> dict[str
             (folder / name).write_bytes(content)
             sha256[name] = hashlib.sha256(content).hexdigest()
     return sha256
+
+
+def locked(folder: Path) -> Callable[..., Any]:
+    """Returns an `os.scandir` for which a folder cannot be listed: the tests may run as root."""
+    listed = os.scandir
+
+    def scandir(path: str | int) -> Any:  # an open folder has a number
+        if not isinstance(path, int) and Path(path) == folder:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return listed(path)
+
+    return scandir
 
 
 def write_images(source: Path, classes: Iterable[str], splits: Iterable[str] = ()) -> None:

@@ -1,4 +1,4 @@
-"""What every expected error is, and how its text is made safe to print."""
+"""The exception for all expected errors, and how its text is made safe to print."""
 
 import re
 

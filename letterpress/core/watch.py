@@ -1,7 +1,8 @@
 """Notices edits while DVC runs a stage, as DVC hashes dependencies only after the command.
 
 Code is compared with what Python imported, params by the values that dvc.yaml lists for the stage,
-other files by size, time and inode. Imports the standard library only, to work before a stage does.
+other files by size, time and inode. Uses no
+other package, so that it can watch their imports.
 """
 
 import os

@@ -105,8 +105,9 @@ def open_files(source: Path) -> Iterator[Iterator[File]]:
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        PipelineError: the tar or zip file is damaged, encrypted or a bomb, or has a duplicate file, or a
-            name has control characters, is not UTF-8, or leads out of its folder.
+        PipelineError: a folder cannot be listed, the tar or zip file is damaged, encrypted or a bomb, or
+            has a duplicate file, or a name has control characters, is not UTF-8, or leads out of its
+            folder.
     """
     if source.is_dir():
         yield _filtered(source, _walk(source))
@@ -148,11 +149,15 @@ def _refuse(name: str) -> bytes:
     raise PipelineError(f"{name}: a link, or not a file. Replace it by the file itself")
 
 
+def _refuse_folder(error: OSError) -> None:
+    raise PipelineError(f"{error.filename}: {error.strerror}. Make it readable") from error
+
+
 def _walk(folder: Path) -> Iterator[File]:
     """Mixes the classes, as training shuffles no more than config.shuffle_buffer images at once."""
     names = [
         Path(os.path.relpath(path, folder), name).as_posix()
-        for path, folders, names in os.walk(folder)
+        for path, folders, names in os.walk(folder, onerror=_refuse_folder)
         for name in [*names, *(n for n in folders if Path(path, n).is_symlink())]
     ]
     for name in sorted(names, key=lambda name: digest(os.fsencode(name))):

@@ -93,7 +93,7 @@ def read_file(name: str) -> bytes:
 
 
 def _open(name: str, flags: int) -> int:
-    """Opens a file; a pipe that nobody writes to is empty, whereas `open` would wait for ever."""
+    """Opens a file; a pipe that nobody writes to is empty, whereas `open` would wait forever."""
     if sys.platform == "win32":
         return os.open(name, flags)
     descriptor = os.open(name, flags | os.O_NONBLOCK)
@@ -101,11 +101,24 @@ def _open(name: str, flags: int) -> int:
     return descriptor
 
 
+def _walk(folder: str) -> tuple[list[Path], list[str]]:
+    """Returns the files in a folder and its subfolders, sorted, and the folders that cannot be listed.
+
+    Files that macOS adds are left out.
+    """
+    unlisted: list[str] = []
+    walk = os.walk(folder, onerror=lambda error: unlisted.append(str(error.filename)))
+    paths = sorted(Path(inner, name) for inner, _, names in walk for name in names)
+    files = [path for path in paths if path.is_file()]
+    return [p for p in files if not p.name.startswith(("._", ".DS_Store"))], unlisted
+
+
 def list_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
     """Replaces each folder by the pictures in it and its subfolders, sorted by path.
 
     Also returns the files in folders that are left out because Pillow reads no format with their
-    ending. A folder without pictures stays in the list, so that reading it reports the reason.
+    ending. A folder without pictures, or a subfolder that cannot be listed, is in the list: reading
+    it reports the reason.
     """
     Image.init()
     endings = {ending for ending, name in Image.EXTENSION.items() if name in Image.OPEN}
@@ -116,9 +129,8 @@ def list_files(names: Iterable[str]) -> tuple[list[str], list[str]]:
         if name == "-" or not os.path.isdir(name):  # noqa: PTH112
             files.append(name)
             continue
-        found = [path for path in sorted(Path(name).rglob("*")) if path.is_file()]
-        found = [path for path in found if not path.name.startswith(("._", ".DS_Store"))]
+        found, unlisted = _walk(name)
         pictures = [str(path) for path in found if path.suffix.lower() in endings]
-        files += pictures or [name]
+        files += [*pictures, *unlisted] or [name]
         left_out += [str(path) for path in found if path.suffix.lower() not in endings]
     return files, left_out

@@ -121,7 +121,7 @@ def _reduce(image: Image.Image, side: int) -> Image.Image:
     factor = max(image.size) // (2 * side)
     if factor < 1:
         return image
-    # The mean of two indices of a palette is another colour; Pillow averages no bits.
+    # The mean of two indices of a palette is another colour; Pillow cannot average 1-bit images.
     if image.mode in ("P", "PA", "1"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode.startswith("I;"):

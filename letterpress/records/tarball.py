@@ -124,6 +124,8 @@ class _Reader:
         self.seek(self._tar.offset)
         if self.read(tarfile.BLOCKSIZE).strip(b"\0") or self.tell() == self._tar.offset:
             raise tarfile.ReadError(f"damaged or cut off at byte {self._tar.offset}")
+        while self._file.read(1 << 16):  # to the checksum at the end of a compressed file
+            self._check_end(self.tell())
 
     def content(self, member: _Member) -> bytes:
         """Returns the content of a regular file."""

@@ -177,7 +177,8 @@ def _epochs(
         ):
             for start in range(0, n_steps, STEPS_PER_CALL):
                 n = min(STEPS_PER_CALL, n_steps - start)
-                run_steps(batches, tf.constant(n))  # an int is traced anew for each value
+                # A tensor: a Python int would be traced again for each value.
+                run_steps(batches, tf.constant(n))
                 bar.update(n)
         logs = {name: float(value) for name, value in measure().items()}
         is_due = epoch % config.validation_freq == 0 or epoch == config.n_epochs

@@ -23,6 +23,7 @@ from letterpress.images.examples import SPLITS, read_splits
 from letterpress.images.files import find_layout
 from letterpress.new.look import Findings, look
 from letterpress.records.example import Example
+from tests.conftest import locked
 
 
 def encode(seed: int, size: tuple[int, int] = (12, 10), kind: str = "PNG") -> bytes:
@@ -132,6 +133,15 @@ def test_links_and_pipes_are_left_out_and_reported(tmp_path: Path) -> None:
         assert sum(": a link, or not a file" in reason for reason in findings.left_out) == n_odd
         examples = [e for split in read(config_of(source)).values() for e in split]
         assert len(examples) == len(FLOWERS)
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_folder(tmp_path / "folder", FLOWERS)
+    monkeypatch.setattr(os, "scandir", locked(source / "Rose"))
+    with pytest.raises(PipelineError, match=r"folder/Rose: Permission denied\. Make it readable"):
+        read(config_of(source))
 
 
 def test_names_that_cannot_be_printed_are_refused(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from letterpress.evaluation.calibration import Calibration, write_calibration
 from letterpress.model.network import build_classifier
 from letterpress.prediction.classify import Answer, Guess, classify
 from letterpress.prediction.picture import open_picture, prepare
-from tests.conftest import ROOT
+from tests.conftest import ROOT, locked
 from tests.model.test_weights import overflow
 
 Predict = Callable[..., tuple[list[str], list[str], Any]]
@@ -169,6 +169,18 @@ def test_a_folder_stands_for_its_pictures_and_other_files_are_counted(predict: P
     assert err[2].startswith("files left out: 3, not in a picture format (1 ")
     assert err[2].endswith(remedy)
     assert (len(err), code) == (3, 1)
+
+
+def test_a_subfolder_that_cannot_be_listed_is_an_error(
+    predict: Predict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("d/a.png", "d/locked/b.png"):
+        draw(name)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", locked(Path("d/locked")))
+        out, err, code = predict("d")
+    assert [line.split(":")[0] for line in out] == ["d/a.png"]
+    assert (err, code) == (["error: d/locked: no pictures in this folder"], 1)
 
 
 def test_bad_files_and_odd_names_do_not_stop_the_others(

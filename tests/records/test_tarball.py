@@ -386,6 +386,7 @@ DAMAGES: list[Callable[[bytes], bytes]] = [
     lambda tar: run_zstd(tar)[:500],
     lambda tar: run_zstd(tar)[:500] + b"\xff" * 8 + run_zstd(tar)[508:],
     lambda tar: run_zstd(tar, window_log=28),  # a buffer of 256 MB to read it
+    lambda tar: gzip.compress(tar)[:-8] + bytes(8),  # another checksum
     lambda tar: gzip.compress(b"This is a text. " * 100),
 ]
 
