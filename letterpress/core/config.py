@@ -77,7 +77,7 @@ class ClassifierConfig(Params):
 
     architecture: Annotated[str, StringConstraints(pattern=r"\.py$")] = STANDARD
     """The file whose function `build_features` makes the feature extractor: docs/architecture.md."""
-    blocks: Blocks = ((32, 32), (64, 64), (128,))
+    blocks: Blocks = ((16, 16), (64, 64), (128,))
     """The filters of each convolution, 3 x 3 pixels. Pooling after each block halves the image."""
     dense_units: Count = 128
     """The outputs of the dense layer between the features and the classes."""

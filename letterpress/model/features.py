@@ -15,12 +15,12 @@ def build_features(config: ClassifierConfig) -> Any:
         or bfloat16 if config.dtype_policy is mixed_bfloat16.
     """
     layers = [keras.Input((None, None, config.n_channels))]
-    for *inner, last in config.blocks:
-        layers += [keras.layers.Conv2D(n, 3, padding="same", activation="relu") for n in inner]
-        layers += [
-            keras.layers.Conv2D(last, 3, padding="same"),
-            keras.layers.MaxPooling2D(2),
-            keras.layers.ReLU(),  # after pooling: same result, a quarter of the work
-            keras.layers.BatchNormalization(momentum=config.batch_norm_momentum),
-        ]
+    for block in config.blocks:
+        for number, n_filters in enumerate(block, 1):
+            layers.append(keras.layers.Conv2D(n_filters, 3, padding="same"))
+            if number == len(block):
+                layers.append(keras.layers.MaxPooling2D(2))
+            # After pooling: same result, a quarter of the work.
+            layers.append(keras.layers.ReLU())
+            layers.append(keras.layers.BatchNormalization(momentum=config.batch_norm_momentum))
     return keras.Sequential(layers, name="features")

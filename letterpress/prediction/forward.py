@@ -3,6 +3,7 @@
 `model/` defines the network; the tests compare the two.
 """
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,13 @@ class Classifier:
 
     def _classify(self, values: Floats) -> Floats:
         """Returns the probabilities [n_outputs] of an image [h, w, c]."""
-        n_convolutions = 0
-        for index, block in enumerate(self._blocks):
-            for _ in block:
-                # The last ReLU of a block is after pooling in Keras: the result is the same.
-                values = np.maximum(self._convolve(values, n_convolutions), 0)
-                n_convolutions += 1
-            values = self._normalize(_pool(values), _FEATURES, index)
+        index = 0
+        for block in self._blocks:
+            for number, _ in enumerate(block, 1):
+                values = self._convolve(values, index)
+                values = np.maximum(_pool(values) if number == len(block) else values, 0)
+                values = self._normalize(values, _FEATURES, index)
+                index += 1
         values = np.maximum(self._connect(values.ravel(), 0), 0)
         logits = self._connect(self._normalize(values, "layers/", 0), 1)
         powers = np.exp(logits - logits.max())  # no overflow
@@ -92,13 +93,12 @@ def _numbered(name: str, index: int) -> str:
 def _list_shapes(config: ClassifierConfig) -> dict[str, Shape]:
     """Returns the shape of each array in the weights file, by its name, in Keras's order."""
     layers: dict[str, list[Shape]] = {}
-    n_inputs, n_convolutions = config.n_channels, 0
-    for index, block in enumerate(config.blocks):
-        for n_filters in block:
-            name = _numbered(f"{_FEATURES}conv2d", n_convolutions)
-            layers[name] = [(3, 3, n_inputs, n_filters), (n_filters,)]
-            n_inputs, n_convolutions = n_filters, n_convolutions + 1
-        layers[_numbered(f"{_FEATURES}batch_normalization", index)] = [(n_inputs,)] * 4
+    n_inputs = config.n_channels
+    for index, n_filters in enumerate(chain(*config.blocks)):
+        name = _numbered(f"{_FEATURES}conv2d", index)
+        layers[name] = [(3, 3, n_inputs, n_filters), (n_filters,)]
+        layers[_numbered(f"{_FEATURES}batch_normalization", index)] = [(n_filters,)] * 4
+        n_inputs = n_filters
     height, width = (s >> len(config.blocks) for s in (config.image_height, config.image_width))
     n_units, n_outputs = config.dense_units, config.n_outputs
     layers["layers/dense"] = [(height * width * n_inputs, n_units), (n_units,)]

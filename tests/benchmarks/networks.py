@@ -76,17 +76,13 @@ def torch_epoch(torch: Any, config: MnistConfig, images: Any, labels: Any) -> Ca
     momentum = 1 - config.batch_norm_momentum
     nn = torch.nn
     layers, before = [], config.n_channels
-    for *inner, last in config.blocks:
-        for filters in inner:
-            layers += [nn.Conv2d(before, filters, 3, padding="same"), nn.ReLU()]
+    for block in config.blocks:
+        for number, filters in enumerate(block, 1):
+            layers.append(nn.Conv2d(before, filters, 3, padding="same"))
+            if number == len(block):
+                layers.append(nn.MaxPool2d(2))
+            layers += [nn.ReLU(), nn.BatchNorm2d(filters, momentum=momentum)]
             before = filters
-        layers += [
-            nn.Conv2d(before, last, 3, padding="same"),
-            nn.MaxPool2d(2),
-            nn.ReLU(),
-            nn.BatchNorm2d(last, momentum=momentum),
-        ]
-        before = last
     network = nn.Sequential(
         *layers,
         nn.Dropout(config.feature_dropout),

@@ -73,24 +73,24 @@ def test_weights_that_are_not_float32_are_refused(tmp_path: Path, dtype: str) ->
     name = "layers/conv2d/vars/1"
     with h5py.File(path, "r+") as file:
         del file[name]
-        file[name] = np.zeros(32, dtype)
+        file[name] = np.zeros(16, dtype)
     assert_refused(model, path, f"{name} has dtype .*, expected float32")
 
 
 def store(file: Any, **how: Any) -> None:
     del file["layers/conv2d/vars/1"]
-    file.create_dataset("layers/conv2d/vars/1", (32,), "f4", **how)
+    file.create_dataset("layers/conv2d/vars/1", (16,), "f4", **how)
 
 
 def test_weights_that_are_not_finite_and_other_arrays_are_refused(tmp_path: Path) -> None:
     path, model = tmp_path / "features.weights.h5", build_features(CONFIG)
     edits: list[tuple[Callable[[Any], object], str]] = [
-        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.nan, "f4")), "NaN"),
-        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, np.inf, "f4")), "inf"),
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(16, np.nan, "f4")), "NaN"),
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(16, np.inf, "f4")), "inf"),
         (lambda file: file.create_dataset("x", (1 << 50,), "f4", chunks=(1,)), "x has shape"),
-        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(32, 3e38, "f4")), "huge"),
+        (lambda file: file["layers/conv2d/vars/1"].write_direct(np.full(16, 3e38, "f4")), "huge"),
         (lambda file: file.pop("layers/conv2d"), "no array has shape"),
-        (lambda file: store(file, chunks=(32,), compression=1), "stored in chunks or in another"),
+        (lambda file: store(file, chunks=(16,), compression=1), "stored in chunks or in another"),
         (lambda file: store(file, external="/dev/zero"), "stored in chunks or in another file"),
         (lambda file: file.move("layers/conv2d", "layers/other"), "not the weights"),
     ]
