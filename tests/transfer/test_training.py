@@ -121,8 +121,10 @@ def test_a_training_is_the_same_as_with_keras_alone(folder: Path, splits: Any, s
     classifier.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy")
     for batch in batches:
         classifier.train_on_batch(train.images[batch], train.labels[batch])
-    for mine, keras_own in zip(first[1], classifier.get_weights(), strict=True):
-        np.testing.assert_allclose(mine, keras_own, atol=5e-4)
+    pairs = zip(first[1], classifier.get_weights(), strict=True)
+    differences = np.concatenate([np.ravel(mine - keras_own) for mine, keras_own in pairs])
+    # Not each: if a gradient is almost 0, its rounding decides the direction of a whole step.
+    assert np.abs(differences).mean() < 1e-6
     predicted = classifier.predict(unseen.images, verbose=0).argmax(axis=1)
     assert first[0] == np.mean(predicted == unseen.labels)
 
