@@ -4,6 +4,7 @@ from typing import Any
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.tensorflow import keras
+from letterpress.model.normalization import BatchNormalization
 
 
 def build_features(config: ClassifierConfig) -> Any:
@@ -22,5 +23,5 @@ def build_features(config: ClassifierConfig) -> Any:
                 layers.append(keras.layers.MaxPooling2D(2))
             # After pooling: same result, a quarter of the work.
             layers.append(keras.layers.ReLU())
-            layers.append(keras.layers.BatchNormalization(momentum=config.batch_norm_momentum))
+            layers.append(BatchNormalization(momentum=config.batch_norm_momentum))
     return keras.Sequential(layers, name="features")

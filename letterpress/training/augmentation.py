@@ -20,6 +20,8 @@ def augmented(batches: Any, config: ClassifierConfig, first_step: int = 0) -> An
     )
 
 
+# Its conditions do not depend on tensors: converting it to a graph's would only take time.
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def augment(images: Any, step: Any, config: ClassifierConfig) -> Any:
     """Rotates, shears, zooms and shifts each image about its center; thickens or thins its lines.
 

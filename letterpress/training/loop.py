@@ -118,8 +118,10 @@ def _untrained(config: ClassifierConfig, features: Path | None, n_steps: int) ->
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    # Creates its variables before the first step: the checkpoint needs them.
+    # Creates the optimizer's variables before the first step: the checkpoint needs them.
     classifier.optimizer.build(classifier.trainable_variables)
+    # And the metrics' variables: TensorFlow traces a step twice if it creates variables.
+    classifier.compute_metrics(None, tf.zeros(1, tf.int64), tf.ones((1, config.n_outputs)))
     return classifier
 
 
