@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from letterpress.core.config import STANDARD
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
 
@@ -50,9 +51,26 @@ def _build(classifier: "Classifier") -> Any:
     from letterpress.model.weights import load_classifier
 
     model = load_classifier(classifier.config.replace(dtype_policy="float32"), classifier.weights)
+    if classifier.config.architecture == STANDARD:
+        model = _in_plain_keras(model)
     last, temperature = model.layers[-1], classifier.calibration.temperature
     last.set_weights([weight / temperature for weight in last.get_weights()])  # divides the logits
     return model
+
+
+def _in_plain_keras(model: Any) -> Any:
+    """Returns a copy without layers of this project: a .keras file must open without its code."""
+    from letterpress.core.tensorflow import keras
+    from letterpress.model.normalization import BatchNormalization
+
+    def plain(layer: Any) -> Any:
+        own = isinstance(layer, BatchNormalization)
+        kind = keras.layers.BatchNormalization if own else type(layer)
+        return kind.from_config(layer.get_config())
+
+    copy = keras.models.clone_model(model, clone_function=plain, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _write(name: str, path: Path, model: Any, description: str) -> None:
