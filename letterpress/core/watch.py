@@ -1,8 +1,7 @@
 """Notices edits while DVC runs a stage, as DVC hashes dependencies only after the command.
 
 Code is compared with what Python imported, params by the values that dvc.yaml lists for the stage,
-other files by size, time and inode. Uses no
-other package, so that it can watch their imports.
+other files by size, time and inode. It needs no other package, so that a stage can import it first.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Batch normalization in one operation, which is faster than Keras's chain of them."""
+"""Batch normalization by one operation of TensorFlow, which is faster than Keras's many."""
 
 from typing import Any
 
