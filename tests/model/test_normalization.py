@@ -40,3 +40,15 @@ def test_a_step_is_that_of_keras(training: bool, trainable: bool, dtype: str, rt
     for mine, keras_own in zip(found, expected, strict=True):
         scale = np.abs(keras_own).max()
         np.testing.assert_allclose(mine, keras_own, atol=rtol * scale)
+
+
+@pytest.mark.parametrize("synchronized", [True, False])
+def test_it_is_one_operation_unless_workers_share_the_batch(synchronized: bool) -> None:
+    layer = BatchNormalization()
+    layer.build(IMAGES.shape)
+    layer.synchronized = synchronized
+    step = tf.function(lambda images: layer(images, training=True))
+    kinds = {
+        operation.type for operation in step.get_concrete_function(IMAGES).graph.get_operations()
+    }
+    assert ("FusedBatchNormV3" in kinds) != synchronized

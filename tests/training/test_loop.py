@@ -48,6 +48,20 @@ def test_training_learns_and_writes_only_the_curves(trained: Trained) -> None:
     assert not (trained.folder / "dvc.yaml").exists()
 
 
+def test_a_step_is_traced_once(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced, train_step = [], keras.Sequential.train_step
+
+    def note(self: Any, batch: Any) -> Any:
+        traced.append(batch)
+        return train_step(self, batch)
+
+    monkeypatch.setattr(keras.Sequential, "train_step", note)
+    train(trained.config, trained.records, tmp_path / "curves")
+    assert len(traced) == 1
+
+
 def test_training_twice_gives_the_same_bits_however_often_validation_is_measured(
     trained: Trained, tmp_path: Path
 ) -> None:
