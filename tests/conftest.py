@@ -43,8 +43,7 @@ dense_units: 8
 mnist: {n_epochs: 2, n_train_samples: 180, n_validation_samples: 20, n_test_samples: 60}
 ascii_letter: {n_images_per_class: 4, n_validation_per_class: 2, n_unseen_per_class: 4,
   n_train_samples: 104, n_validation_samples: 26, n_test_samples: 26}
-transfer: {starts: [pretrained], labels_per_class: [1, 2], n_test_per_class: 2, n_seeds: 2,
-  n_steps: 2}
+transfer: {starts: [pretrained], labels_per_class: [1], n_test_per_class: 2, n_seeds: 2, n_steps: 2}
 conditions: {n_images: 1}
 """
 
@@ -63,8 +62,8 @@ TYPEFACES = (
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Starts a worker more than there are cores, as tests of browsers and servers wait."""
-    return (os.cpu_count() or 1) + 1
+    """Starts two workers more than there are cores, as tests of browsers and servers wait."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

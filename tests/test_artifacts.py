@@ -55,6 +55,7 @@ def test_the_page_lists_the_artifacts_of_dvc_yaml() -> None:
     assert sorted(names) == sorted(declared)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_download_the_released_weights(
     shared: Repository, tmp_path: Path
 ) -> None:

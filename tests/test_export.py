@@ -58,7 +58,7 @@ def run_all(folder: Path, name: str, images: Any) -> dict[str, Any]:
 
 
 @pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated")
-@pytest.mark.parametrize("name", ["letters", "photos"])
+@pytest.mark.parametrize("name", ["letters", pytest.param("photos", marks=pytest.mark.long)])
 @pytest.mark.usefixtures("photos")
 def test_every_format_gives_the_calibrated_probabilities(name: str, tmp_path: Path) -> None:
     classifier = save(name)
@@ -132,6 +132,7 @@ def test_the_command_writes_all_formats_but_onnx_by_default(
         assert (classifier.name, folder, [*chosen]) == ("photos", Path("to"), formats)
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_work(project: Path) -> None:
     save("letters")
     repository, printed = Repository(project), ""

@@ -136,6 +136,7 @@ def test_two_projects_grown_from_the_template_can_be_installed_side_by_side(
         assert "predict" in command.run(installed / "bin" / name, "--help")
 
 
+@pytest.mark.long
 def test_another_persons_pipeline_runs_from_a_stages_folder_of_its_own(
     installed: Path, tmp_path: Path
 ) -> None:

@@ -32,6 +32,7 @@ def write_code(folder: Path, name: str) -> str:
     return str(path)
 
 
+@pytest.mark.long
 def test_residual_blocks_train_start_a_child_and_predict(trained: Trained, tmp_path: Path) -> None:
     data, features = tmp_path / "data/mnist", tmp_path / "features.weights.h5"
     data.mkdir(parents=True)

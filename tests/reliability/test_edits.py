@@ -152,6 +152,7 @@ def test_one_edit_suffices(repository: Repository, fail: Fail) -> None:
         assert re.match(f"error: {path}.*( changed while the stage ran|not readable)", fail(BUILD))
 
 
+@pytest.mark.long
 def test_an_edit_of_a_custom_architecture_is_noticed(repository: Repository, fail: Fail) -> None:
     shutil.copy(repository.folder / STANDARD, repository.folder / "own.py")
     set_param(repository.folder / "params.yaml", "architecture", "own.py")

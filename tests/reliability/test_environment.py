@@ -170,6 +170,7 @@ def test_ctrl_c_ends_a_stage_with_one_line(made: Path, busy: str) -> None:
     assert contents(made) == before
 
 
+@pytest.mark.long
 def test_a_second_dvc_reports_the_one_that_is_running(tmp_path: Path, tiny_params: Params) -> None:
     repository = Repository(tmp_path / "repository")
     repository.folder.mkdir()

@@ -77,6 +77,7 @@ def log(project: Project, tmp_path: Path) -> Path:
     return log
 
 
+@pytest.mark.long
 def test_commits_are_trained_once_per_seed_as_experiments(
     project: Project, log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -42,6 +42,7 @@ def test_metrics_of_every_pipeline_fit_80_columns(
     ]
 
 
+@pytest.mark.long
 def test_experiments_of_an_amended_commit_are_still_shown(
     project: Project, capsys: pytest.CaptureFixture[str]
 ) -> None:

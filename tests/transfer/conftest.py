@@ -23,7 +23,9 @@ VALUES: Params = {"n_test_per_class": 2, "n_seeds": 2, "n_steps": 3, "batch_size
 VALUES |= {"starts": STARTS, "split": "unseen", "learning_rate": 0.01}
 TRANSFER = TransferConfig(labels_per_class=[1, 4, 2], **VALUES)
 # The stage compiles each training, and these are short enough for different accuracies.
-OF_STAGE = TRANSFER.replace(starts=STARTS[:2], n_steps=2, learning_rate=0.002)
+OF_STAGE = TRANSFER.replace(
+    starts=STARTS[:2], labels_per_class=[1, 2], n_steps=2, learning_rate=0.002
+)
 
 
 def patch_threads(patch: pytest.MonkeyPatch) -> list[int]:
