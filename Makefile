@@ -88,7 +88,7 @@ test-long: $(VENV)/installed-dev ## Run the tests that make test leaves out beca
 
 test-web: $(VENV)/installed-dev $(TENSORFLOW_JS) ## Draw in a browser, for the trained classifiers
 	dvc repro export_web
-	python -m pytest -n 0 -m web tests/web $(OPTIONS)
+	python -m pytest -n 2 -m web tests/web $(OPTIONS)
 
 test-distributed: $(VENV)/installed-dev ## Test a Ray cluster, workers and a remote, on this machine
 	python -m pytest -n 2 --dist loadfile tests/distributed $(OPTIONS)

@@ -43,7 +43,12 @@ GIVE = (
     "const [kind, field] = kinds[given[1]];"
     "document.body.dispatchEvent(new kind(given[1], {[field]: data, bubbles: true}));"
 )
-CORNER = (
+GUESSES = (
+    "const items = document.querySelectorAll('#guesses li');"
+    "return Array.from(items, (item) => item.innerText.split(/\\s+/));"
+)
+CLEAR = (
+    "document.getElementById('clear').click();"
     "const box = document.getElementById('pad').getBoundingClientRect();"
     "return [Math.ceil(box.left) + 1, Math.ceil(box.top) + 1];"
 )
@@ -77,8 +82,7 @@ class Page:
     @property
     def guesses(self) -> Guesses:
         """The letters that the page shows, with their probabilities in percent."""
-        items = self.browser.find_elements("css selector", "#guesses li")
-        return [(item.text.split()[0], float(item.text.split()[1])) for item in items]
+        return [(name, float(percent)) for name, percent, *_ in self.run(GUESSES)]
 
     @property
     def seen(self) -> Any:
@@ -110,17 +114,16 @@ class Page:
         kind: str = POINTER_MOUSE,
     ) -> Guesses:
         """Clears the pad and draws, `scale` pixels per unit of the grid, its corner at `at`."""
-        self.find("#clear").click()
-        left, top = self.run(CORNER)
+        left, top = self.run(CLEAR)
+        actions = ActionBuilder(self.browser, mouse=PointerInput(kind, kind), duration=0)
         for stroke in strokes:
-            actions = ActionBuilder(self.browser, mouse=PointerInput(kind, kind), duration=0)
             for index, (x, y) in enumerate(stroke):
                 place = left + at[0] + scale * x, top + at[1] + scale * y
                 actions.pointer_action.move_to_location(*place)
                 if index == 0:
                     actions.pointer_action.pointer_down()
             actions.pointer_action.pointer_up()
-            actions.perform()
+        actions.perform()
         return self.guesses
 
     def give(self, content: str, way: str) -> None:
@@ -143,6 +146,9 @@ def browser() -> Iterator[Any]:
     options.binary_location = binary
     options.add_argument("--headless=new")
     options.add_argument("--window-size=1000,1100")
+    # Each move of the mouse waits for a frame.
+    options.add_argument("--disable-frame-rate-limit")
+    options.add_argument("--disable-gpu-vsync")
     options.add_argument(f"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE {HOST}")
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")  # Chromium has none for root
