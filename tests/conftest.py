@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterable
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,8 @@ def replace_typefaces(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     module = "letterpress.ascii_letter.typefaces"
     patch.setattr(f"{module}._TABLE", folder / "typefaces.csv")
     patch.setattr(f"{module}._HASHES", folder / "typefaces.sha256")
+    # Worker processes would not know these.
+    patch.setattr("letterpress.jobs.map.local_map", starmap)
     return folder / "fonts"
 
 

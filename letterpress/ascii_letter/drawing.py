@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from letterpress.ascii_letter.config import AsciiLetterConfig
 from letterpress.ascii_letter.none import NEW_KINDS, TRAINED_KINDS, Drawing, draw_none
@@ -31,7 +30,7 @@ from letterpress.ascii_letter.typefaces import (
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing
 from letterpress.jobs.map import map_jobs
-from letterpress.jobs.processes import HIDDEN
+from letterpress.jobs.processes import progress
 from letterpress.jobs.shards import Job, shard_paths, share
 from letterpress.records.example import digest
 
@@ -244,7 +243,7 @@ def write_tarball(target: Path, letters: Iterable[Letter], families: str) -> Non
     rows = csv.writer(manifest, lineterminator="\n")
     rows.writerow(("file", "typeface", "family", "style", "case", "families"))
     with tarfile.open(target, "w", format=tarfile.USTAR_FORMAT) as tar:
-        for letter in tqdm(letters, target.name, unit=" letters", disable=HIDDEN):
+        for letter in progress(letters, target.name, " letters"):
             rows.writerow((letter.filename, *letter[2:], families))
             _add_file(tar, letter.filename, letter.png)
         # Last, because the letters are streamed: no row is known before its letter is drawn.
@@ -259,13 +258,15 @@ def _add_file(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def draw_shard(
-    config: AsciiLetterConfig, shard: int, inputs: tuple[Path, ...], outputs: tuple[Path, ...]
+    config: AsciiLetterConfig,
+    name: str,
+    shard: int,
+    inputs: tuple[Path, ...],
+    outputs: tuple[Path, ...],
 ) -> None:
-    """Writes one shard of each set: a job of `map_jobs`. The inputs are all font files."""
-    typefaces = inputs[0].parent
-    for (name, split), target in zip(SETS.items(), outputs, strict=True):
-        letters = draw_set(config, name, find_typefaces(typefaces, split), shard)
-        write_tarball(target, letters, split)
+    """Writes one shard of a set: a job of `map_jobs`. The inputs are the font files of its split."""
+    families = find_typefaces(inputs[0].parent, SETS[name])
+    write_tarball(outputs[0], draw_set(config, name, families, shard), SETS[name])
 
 
 def draw_tarballs(raw: Path, typefaces: Path, config: AsciiLetterConfig) -> None:
@@ -274,17 +275,17 @@ def draw_tarballs(raw: Path, typefaces: Path, config: AsciiLetterConfig) -> None
     Raises:
         PipelineError: a font file is missing or unfit, or there are too few different drawings.
     """
-    families = [family for split in SETS.values() for family in find_typefaces(typefaces, split)]
-    # Here, not in `draw_shard`: once per font file, not once per shard.
-    for typeface in chain(*families):
-        check_typeface(typeface)
-    fonts = tuple(typeface.path for typeface in chain(*families))
+    jobs = []
     with replacing(raw) as built:
-        folders = [built / name for name in SETS]
-        for folder in folders:
-            folder.mkdir(parents=True)
-        outputs = zip(*(shard_paths(f, ".tar", config.n_shards) for f in folders), strict=True)
-        jobs = [Job((config, i), fonts, paths) for i, paths in enumerate(outputs)]
+        for name, split in SETS.items():
+            faces = [*chain(*find_typefaces(typefaces, split))]
+            # Here, not in `draw_shard`: once per font file, not once per shard.
+            for typeface in faces:
+                check_typeface(typeface)
+            fonts = tuple(typeface.path for typeface in faces)
+            (built / name).mkdir(parents=True)
+            for shard, path in enumerate(shard_paths(built / name, ".tar", config.n_shards)):
+                jobs.append(Job((config, name, shard), fonts, (path,)))
         list(map_jobs(draw_shard, jobs))
     n_letters = config.n_images_per_class, config.n_validation_per_class, config.n_unseen_per_class
     print(f"{raw}: {' + '.join(map(str, n_letters))} letters per class, and those of a pen")

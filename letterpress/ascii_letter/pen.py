@@ -1,6 +1,7 @@
 """Draws lines as a pen does: of constant width, with the jitter of a hand."""
 
 import functools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -78,7 +79,13 @@ def draw_lines(
         (points * _SCALE).astype(int), 0, (paper.shape[1] - 1, paper.shape[0] - 1)
     ).T
     paper[rows, columns] = False
-    ink = distance_transform_edt(paper) <= pen / 2 * _SCALE
+    radius = pen / 2 * _SCALE
+    near = tuple(  # distances are measured only where there may be ink
+        slice(max(0, axis.min() - math.ceil(radius)), axis.max() + math.ceil(radius) + 1)
+        for axis in (rows, columns)
+    )
+    ink = np.zeros_like(paper)
+    ink[near] = distance_transform_edt(paper[near]) <= radius
     blocks = ink.reshape(height, _SCALE, width, _SCALE).mean(axis=(1, 3))
     grey: npt.NDArray[np.uint8] = np.round(blocks * 255).astype(np.uint8)
     return grey

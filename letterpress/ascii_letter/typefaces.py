@@ -7,7 +7,7 @@ import string
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 from annotated_types import Len
 from PIL import Image, ImageFont
@@ -126,10 +126,15 @@ def _font(path: Path, size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.FreeTypeFont(path, size, layout_engine=ImageFont.Layout.BASIC)
 
 
+def _mask(font: ImageFont.FreeTypeFont, text: str) -> Any:
+    """Draws text white on black, cropped to its ink."""
+    mask = font.getmask(text)
+    return mask.crop(mask.getbbox() or (0, 0, *mask.size))
+
+
 def _ink(font: ImageFont.FreeTypeFont, text: str) -> tuple[tuple[int, int], bytes]:
     """Draws text white on black, cropped to its ink: its size in pixels, and the pixels."""
-    mask = font.getmask(text)
-    ink = mask.crop(mask.getbbox() or (0, 0, *mask.size))
+    ink = _mask(font, text)
     return ink.size, bytes(ink)
 
 
@@ -141,8 +146,8 @@ def draw_ink(text: str, typeface: Typeface, size: int, shape: tuple[int, int]) -
     of `shape`, (height, width) in pixels, with a margin of one pixel.
     """
     height, width = shape
-    drawn_large, _ = _ink(_font(typeface.path, 200), text)
-    em = max(1, round(200 * size / max(drawn_large)))
+    # Only its size: to copy a large drawing takes as long as to draw it.
+    em = max(1, round(200 * size / max(_mask(_font(typeface.path, 200), text).size)))
     while True:
         ink_size, pixels = _ink(_font(typeface.path, em), text)
         if (ink_size[0] <= width - 2 and ink_size[1] <= height - 2) or em <= 1:

@@ -6,18 +6,28 @@ import signal
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any, TypeVar
 
+from tqdm import tqdm
+
 from letterpress.core.errors import PipelineError
 
 T = TypeVar("T")
 
-HIDDEN = True if multiprocessing.parent_process() else None
-"""For tqdm's `disable`: always in a worker process, otherwise (None) unless on a terminal."""
+
+def progress(items: Iterable[T], name: str, unit: str) -> Iterable[T]:
+    """Shows on a terminal how many items have been taken; not in a worker process.
+
+    There, many bars would overwrite each other, and tqdm's semaphore would outlive a killed worker.
+    """
+    if multiprocessing.parent_process():
+        return items
+    bar: Iterable[T] = tqdm(items, name, unit=unit, disable=None)
+    return bar
 
 
 def local_map(function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> Iterator[T]:

@@ -23,14 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from letterpress.core.config import ClassifierConfig
 from letterpress.core.errors import PipelineError
 from letterpress.core.files import replacing, write_json
 from letterpress.core.tensorflow import tf
 from letterpress.jobs.map import map_jobs
-from letterpress.jobs.processes import HIDDEN
+from letterpress.jobs.processes import progress
 from letterpress.jobs.shards import Job, shard_paths
 from letterpress.records.example import Example, Splits, digest
 
@@ -103,7 +102,7 @@ def _write_shard(
         digests.append([])
         try:
             with tf.io.TFRecordWriter(str(path)) as writer:
-                for example in tqdm(splits[name], name, unit=" images", disable=HIDDEN):
+                for example in progress(splits[name], name, " images"):
                     writer.write(_serialize(example, config))
                     digests[-1].append(digest(example.image.tobytes()))
         except tf.errors.OpError as error:

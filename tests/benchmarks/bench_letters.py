@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from tests.conftest import ROOT
 TYPEFACES = ROOT / "data/typefaces"
 
 
-def test_letters(measuring: Measuring, tmp_path: Path) -> None:
+def test_letters(measuring: Measuring, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("letterpress.jobs.map.local_map", starmap)  # in this process
     plt = pytest.importorskip("matplotlib.pyplot", reason="matplotlib is not installed")
     plt.switch_backend("agg")
     config = AsciiLetterConfig.from_yaml(ROOT / "params.yaml")
