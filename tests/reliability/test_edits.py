@@ -160,6 +160,7 @@ def test_an_edit_of_a_custom_architecture_is_noticed(repository: Repository, fai
     assert fail("train_mnist").startswith("error: own.py changed while the stage ran")
 
 
+@pytest.mark.long
 def test_the_next_run_uses_the_edit(repository: Repository) -> None:
     edit_later(repository, "params.yaml", b"data_seed: 12345", b"data_seed: 777")
     repository.environment["EVENT"] = "os.rename"  # of the output: after its last check

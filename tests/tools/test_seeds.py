@@ -108,6 +108,7 @@ def test_commits_are_trained_once_per_seed_as_experiments(
     assert sorted(names) == ["seed-10", "seed-10", "seed-20", "seed-20"]
 
 
+@pytest.mark.long
 def test_what_cannot_be_trained_is_one_line(
     project: Project, log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

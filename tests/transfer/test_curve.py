@@ -61,6 +61,7 @@ def test_the_gain_is_the_mean_of_the_paired_differences_with_their_interval() ->
     assert mean_interval([0.1, 0.3]) == pytest.approx((0.2, 0.2 - 1.270620, 0.2 + 1.270620))
 
 
+@pytest.mark.long
 def test_results_agree_and_a_training_alone_gives_what_it_gives_among_others(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,7 +95,9 @@ def test_starts_get_the_same_letters_and_differ_only_in_the_features(
     assert not np.array_equal(one[2][0], other[2][0])
 
 
-@pytest.mark.parametrize("start", ["pretrained", "frozen"])  # scratch: other weights
+@pytest.mark.parametrize(  # scratch: other weights
+    "start", ["pretrained", pytest.param("frozen", marks=pytest.mark.long)]
+)
 def test_a_training_is_the_same_as_with_keras_alone(folder: Path, splits: Any, start: str) -> None:
     train, unseen = splits
     still = dict.fromkeys(("max_rotation", "max_shift", "max_zoom", "max_shear"), 0.0)
