@@ -274,7 +274,8 @@ def test_a_sweep_runs_an_experiment_per_value_on_the_code_that_was_queued(
     repository: Repository,
 ) -> None:
     """One of the values is the committed one: that experiment has nothing to train."""
-    sweep = ["--queue", "--name", "sweep", "-S", "learning_rate=0.002,1e-5"]
+    committed = yaml.safe_load((repository.folder / "params.yaml").read_text("utf-8"))
+    sweep = ["--queue", "--name", "sweep", "-S", f"learning_rate={committed['learning_rate']},1e-5"]
     queued = repository.run("dvc", "exp", "run", "evaluate", *sweep)
     assert queued.count("Queued experiment") == 2
     code = repository.folder / "letterpress/training/loop.py"
@@ -288,7 +289,7 @@ def test_a_sweep_runs_an_experiment_per_value_on_the_code_that_was_queued(
         for i in (1, 2)
     )
     assert same == {}
-    assert other.keys() == {LETTERS, CALIBRATION}
+    assert {LETTERS} <= other.keys() <= {LETTERS, CALIBRATION}
     repository.run("dvc", "exp", "apply", "sweep-2")
     assert repository.read(LETTERS)["loss"] == other[LETTERS]["loss"]["new"]
     later = ["export_web", "measure_conditions"]  # the sweep ended with evaluate
